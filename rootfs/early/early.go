@@ -1,0 +1,54 @@
+// Package early says what the initramfs holds and where: the contract between
+// the image build, which writes it, and PID 1's first life as /init.
+//
+// The initramfs is two archives, one after the other. The first is compressed:
+// /init (the binary), the folders and device nodes below, the early modules
+// with their own index under /usr/lib/modules/RELEASE, and Checksum. The
+// second is not, and holds the root file system as Squashfs.
+package early
+
+// Paths in the initramfs.
+const (
+	// Init is what the kernel starts: the binary.
+	Init = "/init"
+	// Squashfs is the read-only root file system, to be loop mounted.
+	Squashfs = "/rootfs.sqsh"
+	// Checksum is the SHA-256 of Squashfs in hex and a newline.
+	Checksum = "/rootfs.sqsh.sha256"
+	// NewRoot is an empty folder to mount Squashfs on.
+	NewRoot = "/root"
+)
+
+// Folders are the empty folders of the initramfs: mount points.
+var Folders = []string{"/dev", "/proc", "/sys", "/run", NewRoot}
+
+// Use says when /init loads a module.
+type Use int
+
+// The uses.
+const (
+	// ForRoot modules are needed to mount the squashfs.
+	ForRoot Use = iota
+	// ForDisks modules are needed soon after: loading them can start in the
+	// initramfs, beside other work.
+	ForDisks
+)
+
+// Module is a row of the list of early modules.
+type Module struct {
+	Name string
+	Use  Use
+}
+
+// Modules are what the initramfs holds, with all that they depend on. A module
+// that is built into the kernel is passed over.
+var Modules = []Module{
+	{"loop", ForRoot},
+	{"squashfs", ForRoot},
+	{"virtio_pci", ForDisks},
+	{"virtio_blk", ForDisks},
+	{"virtio_scsi", ForDisks},
+	{"sd_mod", ForDisks},
+	{"nvme", ForDisks},
+	{"xfs", ForDisks},
+}
