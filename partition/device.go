@@ -226,3 +226,39 @@ func (m *Memory) SectorSize() int { return m.Sector }
 
 // Sync does nothing.
 func (m *Memory) Sync() error { return nil }
+
+// section is a part of a device as a device.
+type section struct {
+	Device
+	off, size int64
+}
+
+// Section returns the part of a device that begins at off and is size bytes
+// long, such as a partition of an image.
+func Section(dev Device, off, size int64) Device { return &section{dev, off, size} }
+
+// Size is the length in bytes.
+func (s *section) Size() int64 { return s.size }
+
+// ReadAt reads at a byte offset of the section.
+func (s *section) ReadAt(b []byte, off int64) (int, error) {
+	if off < 0 || off >= s.size {
+		return 0, io.EOF
+	}
+	if rest := s.size - off; int64(len(b)) > rest {
+		n, err := s.Device.ReadAt(b[:rest], s.off+off)
+		if err == nil {
+			err = io.EOF
+		}
+		return n, err
+	}
+	return s.Device.ReadAt(b, s.off+off)
+}
+
+// WriteAt writes at a byte offset within the section.
+func (s *section) WriteAt(b []byte, off int64) (int, error) {
+	if off < 0 || off+int64(len(b)) > s.size {
+		return 0, fmt.Errorf("cannot write %d bytes at byte %d: the partition has %d bytes", len(b), off, s.size)
+	}
+	return s.Device.WriteAt(b, s.off+off)
+}

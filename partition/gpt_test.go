@@ -142,3 +142,9 @@ func loopDevice(t *testing.T, path string, sectorSize int) string {
 	t.Cleanup(func() { run(t, "losetup", "-d", dev) })
 	return dev
 }
+
+// inMountNamespace runs a shell script in a mount namespace of its own.
+func inMountNamespace(t *testing.T, script string) string {
+	t.Helper()
+	return run(t, "unshare", "-m", "--propagation", "private", "sh", "-ec", script)
+}
