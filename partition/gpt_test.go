@@ -6,7 +6,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // needTool skips a test without a program at home and fails it in CI.
@@ -143,8 +146,24 @@ func loopDevice(t *testing.T, path string, sectorSize int) string {
 	return dev
 }
 
-// inMountNamespace runs a shell script in a mount namespace of its own.
-func inMountNamespace(t *testing.T, script string) string {
+// privateMounts runs the test once more in a process with a mount namespace of
+// its own, so that nothing it mounts is seen outside. It returns true in that
+// process; the other one has nothing left to do.
+func privateMounts(t *testing.T) bool {
 	t.Helper()
-	return run(t, "unshare", "-m", "--propagation", "private", "sh", "-ec", script)
+	needRoot(t)
+	const mark = "ICHOR_TEST_PRIVATE_MOUNTS"
+	if os.Getenv(mark) != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), mark+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("in a private mount namespace: %v\n%s", err, out)
+	}
+	return false
 }
