@@ -38,6 +38,10 @@ type Env struct {
 	Table Table
 	// Bus gives connections to the services which the applet's row grants.
 	Bus rpc.Dialer
+	// Exec runs a foreign program to its end and returns what it printed. It
+	// is nil in an ordinary process, where os/exec does it; PID 1 sets it,
+	// since it reaps every child by itself.
+	Exec func(ctx context.Context, program string, args ...string) (output []byte, err error)
 	// Control is the inherited end of the control socket, when PID 1 started
 	// the program, else nil.
 	Control *rpc.Control

@@ -218,8 +218,8 @@ func (x *Partition) GetDevice() string {
 // Table is the partition table of a disk.
 type Table struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What is on the disk: "gpt", "mbr", "blank", or the word for a file system
-	// that takes the whole disk.
+	// What is on the disk: "gpt", "mbr", "blank", "unknown", or the word for a
+	// file system that takes the whole disk.
 	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
 	// GUID of the disk.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
@@ -569,7 +569,10 @@ func (x *LayoutResponse) GetRows() []*LayoutResponse_Row {
 type PlanRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The disk.
-	Target        *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// Only put right what is wrong with the table: repair and move-backup. This
+	// works on the GPT of any disk, whoever made its partitions.
+	RepairOnly    bool `protobuf:"varint,2,opt,name=repair_only,json=repairOnly,proto3" json:"repair_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -611,10 +614,18 @@ func (x *PlanRequest) GetTarget() *Target {
 	return nil
 }
 
+func (x *PlanRequest) GetRepairOnly() bool {
+	if x != nil {
+		return x.RepairOnly
+	}
+	return false
+}
+
 // Step is one thing that a plan does.
 type Step struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The verb: repair, move-backup, create, grow or format.
+	// The verb: erase (on a disk that is taken over), repair, move-backup,
+	// create, grow or format.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
 	// Partition label, empty for what concerns the whole table.
 	Label string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
@@ -743,7 +754,9 @@ func (x *PlanResponse) GetSteps() []*Step {
 type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The disk.
-	Target        *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// As in PlanRequest.
+	RepairOnly    bool `protobuf:"varint,2,opt,name=repair_only,json=repairOnly,proto3" json:"repair_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -783,6 +796,13 @@ func (x *ApplyRequest) GetTarget() *Target {
 		return x.Target
 	}
 	return nil
+}
+
+func (x *ApplyRequest) GetRepairOnly() bool {
+	if x != nil {
+		return x.RepairOnly
+	}
+	return false
 }
 
 // ApplyResponse is progress.
@@ -1518,9 +1538,11 @@ const file_partition_v1_partition_proto_rawDesc = "" +
 	"\frecreated_by\x18\a \x01(\tR\vrecreatedBy\x12\x1e\n" +
 	"\n" +
 	"attributes\x18\b \x03(\tR\n" +
-	"attributes\"A\n" +
+	"attributes\"b\n" +
 	"\vPlanRequest\x122\n" +
-	"\x06target\x18\x01 \x01(\v2\x1a.ichor.partition.v1.TargetR\x06target\"H\n" +
+	"\x06target\x18\x01 \x01(\v2\x1a.ichor.partition.v1.TargetR\x06target\x12\x1f\n" +
+	"\vrepair_only\x18\x02 \x01(\bR\n" +
+	"repairOnly\"H\n" +
 	"\x04Step\x12\x16\n" +
 	"\x06action\x18\x01 \x01(\tR\x06action\x12\x14\n" +
 	"\x05label\x18\x02 \x01(\tR\x05label\x12\x12\n" +
@@ -1528,9 +1550,11 @@ const file_partition_v1_partition_proto_rawDesc = "" +
 	"\fPlanResponse\x121\n" +
 	"\x06before\x18\x01 \x01(\v2\x19.ichor.partition.v1.TableR\x06before\x12/\n" +
 	"\x05after\x18\x02 \x01(\v2\x19.ichor.partition.v1.TableR\x05after\x12.\n" +
-	"\x05steps\x18\x03 \x03(\v2\x18.ichor.partition.v1.StepR\x05steps\"B\n" +
+	"\x05steps\x18\x03 \x03(\v2\x18.ichor.partition.v1.StepR\x05steps\"c\n" +
 	"\fApplyRequest\x122\n" +
-	"\x06target\x18\x01 \x01(\v2\x1a.ichor.partition.v1.TargetR\x06target\"=\n" +
+	"\x06target\x18\x01 \x01(\v2\x1a.ichor.partition.v1.TargetR\x06target\x12\x1f\n" +
+	"\vrepair_only\x18\x02 \x01(\bR\n" +
+	"repairOnly\"=\n" +
 	"\rApplyResponse\x12,\n" +
 	"\x04step\x18\x01 \x01(\v2\x18.ichor.partition.v1.StepR\x04step\"`\n" +
 	"\rCreateRequest\x122\n" +
