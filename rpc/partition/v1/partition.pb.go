@@ -857,7 +857,9 @@ type CreateRequest struct {
 	// The disk.
 	Target *Target `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
 	// Whether whatever is on the disk may be lost.
-	TakeOver      bool `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	TakeOver bool `protobuf:"varint,2,opt,name=take_over,json=takeOver,proto3" json:"take_over,omitempty"`
+	// Only say what would be done; the steps then have not been done.
+	DryRun        bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -902,6 +904,13 @@ func (x *CreateRequest) GetTarget() *Target {
 func (x *CreateRequest) GetTakeOver() bool {
 	if x != nil {
 		return x.TakeOver
+	}
+	return false
+}
+
+func (x *CreateRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
 	}
 	return false
 }
@@ -1556,10 +1565,11 @@ const file_partition_v1_partition_proto_rawDesc = "" +
 	"\vrepair_only\x18\x02 \x01(\bR\n" +
 	"repairOnly\"=\n" +
 	"\rApplyResponse\x12,\n" +
-	"\x04step\x18\x01 \x01(\v2\x18.ichor.partition.v1.StepR\x04step\"`\n" +
+	"\x04step\x18\x01 \x01(\v2\x18.ichor.partition.v1.StepR\x04step\"y\n" +
 	"\rCreateRequest\x122\n" +
 	"\x06target\x18\x01 \x01(\v2\x1a.ichor.partition.v1.TargetR\x06target\x12\x1b\n" +
-	"\ttake_over\x18\x02 \x01(\bR\btakeOver\">\n" +
+	"\ttake_over\x18\x02 \x01(\bR\btakeOver\x12\x17\n" +
+	"\adry_run\x18\x03 \x01(\bR\x06dryRun\">\n" +
 	"\x0eCreateResponse\x12,\n" +
 	"\x04step\x18\x01 \x01(\v2\x18.ichor.partition.v1.StepR\x04step\"&\n" +
 	"\x10ProvisionRequest\x12\x12\n" +
