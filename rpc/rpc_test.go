@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
@@ -223,7 +224,12 @@ func TestControlClosed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Inherit(int(theirs.Fd()))
+	fd, err := unix.Dup(int(theirs.Fd())) // Inherit takes it over
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs.Close()
+	c, err := Inherit(fd)
 	if err != nil {
 		t.Fatal(err)
 	}
