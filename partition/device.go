@@ -144,17 +144,31 @@ const lockWait = 5 * time.Second
 
 // lock takes the advisory lock that partitioning programs and udev share.
 func (d *File) lock() error {
-	err := retry.Constant(lockWait, retry.WithUnits(20*time.Millisecond)).RetryWithContext(context.Background(), func(context.Context) error {
+	err := again(context.Background(), lockWait, func() (bool, error) {
 		err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return retry.ExpectedError(err)
-		}
-		return err
+		return errors.Is(err, unix.EWOULDBLOCK), err
 	})
 	if err != nil {
 		return fmt.Errorf("cannot lock %s: %w; another program is changing it", d.f.Name(), err)
 	}
 	return nil
+}
+
+// again calls f until it succeeds, fails for good, or a time has passed, and
+// returns its last error.
+func again(ctx context.Context, bound time.Duration, f func() (again bool, err error)) error {
+	var last error
+	err := retry.Constant(bound, retry.WithUnits(10*time.Millisecond)).RetryWithContext(ctx, func(context.Context) error {
+		var again bool
+		if again, last = f(); again {
+			return retry.ExpectedError(last)
+		}
+		return last
+	})
+	if err != nil && last != nil {
+		return last
+	}
+	return err
 }
 
 // ReadAt reads at a byte offset.

@@ -92,7 +92,7 @@ func hybridImage(t *testing.T) string {
 func TestHybridReadsBothWays(t *testing.T) {
 	path := hybridImage(t)
 	for _, size := range []int{512, 4096} {
-		d, err := Read(open2(t, path, size))
+		d, err := Read(openRead(t, path, size))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,8 +106,8 @@ func TestHybridReadsBothWays(t *testing.T) {
 	}
 }
 
-// open2 opens a file for reading.
-func open2(t *testing.T, path string, sectorSize int) *File {
+// openRead opens a file for reading.
+func openRead(t *testing.T, path string, sectorSize int) *File {
 	t.Helper()
 	dev, err := Open(path, Options{SectorSize: sectorSize})
 	if err != nil {

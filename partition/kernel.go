@@ -11,7 +11,6 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/siderolabs/go-retry/retry"
 	"golang.org/x/sys/unix"
 )
 
@@ -174,12 +173,9 @@ const nodeWait = 10 * time.Second
 func waitForNodes(ctx context.Context, disk string, t *Table) error {
 	for _, n := range t.byPosition() {
 		path := NodePath(DeviceName(disk, n))
-		err := retry.Constant(nodeWait, retry.WithUnits(10*time.Millisecond)).RetryWithContext(ctx, func(context.Context) error {
+		err := again(ctx, nodeWait, func() (bool, error) {
 			_, err := os.Stat(path)
-			if errors.Is(err, os.ErrNotExist) {
-				return retry.ExpectedError(err)
-			}
-			return err
+			return errors.Is(err, os.ErrNotExist), err
 		})
 		if err != nil {
 			return fmt.Errorf("cannot find device node of partition %d: %w", n, err)
@@ -205,4 +201,24 @@ func (d *File) PartitionPath(number int) (string, error) {
 		return "", err
 	}
 	return NodePath(DeviceName(filepath.Base(dir), number)), nil
+}
+
+// ProbePartition recognises what a partition holds. On a block device it asks
+// the partition's own node: what the kernel has cached of the whole disk does
+// not see what is written to a partition.
+func (d *File) ProbePartition(t *Table, number int) (Signature, error) {
+	off, size := t.Range(t.Entry(number))
+	path, err := d.PartitionPath(number)
+	if err != nil {
+		return Signature{}, err
+	}
+	if path == "" {
+		return Probe(Section(d, off, size), size)
+	}
+	dev, err := Open(path, Options{})
+	if err != nil {
+		return Signature{}, err
+	}
+	defer dev.Close()
+	return Probe(dev, dev.Size())
 }

@@ -48,6 +48,21 @@ func (p *Plan) Changes() bool {
 	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action != Format })
 }
 
+// Drop removes the steps of an action. It is for those that do not change the
+// table.
+func (p *Plan) Drop(a Action) {
+	p.Steps = slices.DeleteFunc(p.Steps, func(s Step) bool { return s.Action == a })
+}
+
+// Each calls a function with each step, if there is a function.
+func (p *Plan) Each(f func(Step)) {
+	for _, s := range p.Steps {
+		if f != nil {
+			f(s)
+		}
+	}
+}
+
 // add appends a step.
 func (p *Plan) add(a Action, number int, label, format string, args ...any) {
 	p.Steps = append(p.Steps, Step{a, label, number, fmt.Sprintf(format, args...)})

@@ -43,7 +43,7 @@ func Provision(ctx context.Context, o ProvisionOptions) (Provisioned, error) {
 	defer disk.Close()
 	table, err := provision(ctx, disk, o)
 	if err != nil {
-		return Provisioned{}, describeFor(o.Disk, err)
+		return Provisioned{}, ErrorFor(o.Disk, err)
 	}
 	devices, err := disk.devices(table, Layout)
 	return Provisioned{o.Disk, devices}, err
@@ -55,7 +55,7 @@ func provision(ctx context.Context, disk *File, o ProvisionOptions) (*Table, err
 	if err != nil {
 		return nil, err
 	}
-	p, err := MakePlan(d, Layout, randomID)
+	p, err := MakePlan(d, Layout, RandomID)
 	if err != nil {
 		return nil, err
 	}
@@ -70,8 +70,8 @@ func provision(ctx context.Context, disk *File, o ProvisionOptions) (*Table, err
 	return p.After, FormatNew(ctx, disk, Layout, o.XFS, o.Progress)
 }
 
-// randomID gives every partition another identifier.
-func randomID(string) GUID { return NewGUID() }
+// RandomID gives every partition another identifier.
+func RandomID(string) GUID { return NewGUID() }
 
 // devices returns the paths of the partitions of the layout.
 func (d *File) devices(t *Table, layout []Row) (map[string]string, error) {
@@ -90,12 +90,14 @@ func (d *File) devices(t *Table, layout []Row) (map[string]string, error) {
 	return devices, nil
 }
 
-// describeFor puts the path of the disk into errors that have a place for it,
-// and before others.
-func describeFor(path string, err error) error {
+// ErrorFor puts the path of a disk into an error about it: into its place in
+// errors that have one, else before it. It returns nil for nil.
+func ErrorFor(path string, err error) error {
 	var notOurs *NotOursError
 	var occupied *OccupiedError
 	switch {
+	case err == nil:
+		return nil
 	case errors.As(err, &notOurs):
 		notOurs.Path = path
 	case errors.As(err, &occupied):
