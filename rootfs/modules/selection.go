@@ -8,7 +8,7 @@ import (
 )
 
 // Subset returns the index files, by name, of a folder that holds no other
-// modules than these: the lines about them, in the same order. The list of
+// modules than these: the lines about them, in the same order. What is said of
 // built-in modules is complete, so that loading one of those stays no error.
 func (ix *Index) Subset(steps []Module) (map[string]string, error) {
 	keep := map[string]bool{}
@@ -18,8 +18,10 @@ func (ix *Index) Subset(steps []Module) (map[string]string, error) {
 	files := map[string]func(line string) string{
 		"modules.dep":     func(line string) string { return nameOf(before(line, ":")) },
 		"modules.alias":   func(line string) string { return line[strings.LastIndexByte(line, ' ')+1:] },
+		"modules.symbols": func(line string) string { return line[strings.LastIndexByte(line, ' ')+1:] },
 		"modules.softdep": func(line string) string { return normalize(before(strings.TrimPrefix(line, "softdep "), " ")) },
-		"modules.builtin": nil,
+
+		"modules.builtin": nil, "modules.builtin.modinfo": nil,
 	}
 	out := map[string]string{}
 	for name, subject := range files {
@@ -27,9 +29,10 @@ func (ix *Index) Subset(steps []Module) (map[string]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cannot read module index: %w", err)
 		}
-		out[name] = filterLines(string(text), func(line string) bool {
-			return subject == nil || keep[subject(line)]
-		})
+		out[name] = string(text)
+		if subject != nil {
+			out[name] = filterLines(out[name], func(line string) bool { return keep[subject(line)] })
+		}
 	}
 	return out, nil
 }
