@@ -130,6 +130,9 @@ type Disk struct {
 	MBRPartitions int
 	// Signature is what a Filesystem disk holds.
 	Signature Signature
+
+	// backupLBA is where a valid backup header was found.
+	backupLBA uint64
 }
 
 // Has tells whether there is a problem of a kind.
@@ -201,6 +204,7 @@ func (d *Disk) readGPT(dev Device) error {
 	last := uint64(dev.Size())/uint64(dev.SectorSize()) - 1
 	primary, h, primaryErr := readCopy(dev, primaryLBA)
 	backup, backupLBA, backupErr := findBackup(dev, h, primaryErr == nil, last)
+	d.backupLBA = backupLBA
 	switch {
 	case primaryErr == nil:
 		d.Table = primary

@@ -7,10 +7,11 @@ import (
 )
 
 // Write writes a table in an order in which a power cut at any moment leaves
-// one valid copy on the disk, of the old or the new table: the copy that is
-// not being relied on is written first and flushed before the other is
-// touched. The boot code in sector 0 is kept. A second table of the same disk
-// for another sector size is removed at the end.
+// one valid copy on the disk, of the old or the new table: first the backup,
+// while the primary holds, then, flushed in between, the primary. A damaged
+// primary is restored from the old backup before that. The boot code in sector
+// 0 is kept. A second table of the same disk for another sector size is
+// removed at the end.
 func Write(dev Device, t *Table) error {
 	if err := t.checkFor(dev); err != nil {
 		return fmt.Errorf("cannot write partition table: %w", err)
@@ -19,9 +20,8 @@ func Write(dev Device, t *Table) error {
 	if err != nil {
 		return fmt.Errorf("cannot write partition table: %w", err)
 	}
-	// When all there is is the backup, it must outlive the first half of this.
-	if d, err := Read(dev); err == nil && d.Has(PrimaryDamaged) {
-		copies[0], copies[1] = copies[1], copies[0]
+	if err := restorePrimary(dev); err != nil {
+		return err
 	}
 	for _, c := range copies {
 		if err := c.write(dev); err != nil {
@@ -32,6 +32,26 @@ func Write(dev Device, t *Table) error {
 		return err
 	}
 	return retireOther(dev, t)
+}
+
+// restorePrimary writes a primary that says what the backup says, and where
+// that is, if the backup is all that is left of the table on the disk.
+func restorePrimary(dev Device) error {
+	d, err := Read(dev)
+	var damaged *DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		return nil // there is nothing to be kept safe
+	case err != nil:
+		return err
+	case !d.Has(PrimaryDamaged):
+		return nil
+	}
+	entries, err := d.Table.encodeEntries()
+	if err != nil {
+		return fmt.Errorf("cannot restore partition table: %w", err)
+	}
+	return d.Table.makeCopy("primary", primaryLBA, d.backupLBA, d.Table.EntriesLBA, entries).write(dev)
 }
 
 // checkFor checks that a table is sound and laid out for a device.
