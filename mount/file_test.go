@@ -17,14 +17,14 @@ import (
 // names in /etc, on a root that is read-only as the image is.
 func boundRoot(t *testing.T) {
 	t.Helper()
-	ok(t, os.MkdirAll("/system", 0o755))
+	must(t, os.MkdirAll("/system", 0o755))
 	for _, r := range Rows(PhaseFiles) {
-		ok(t, os.WriteFile(r.Target, []byte("of the image\n"), 0o644))
+		must(t, os.WriteFile(r.Target, []byte("of the image\n"), 0o644))
 	}
-	ok(t, Mount("", "/", "", Options{Set: Remount | Bind | ReadOnly}))
+	must(t, Mount("", "/", "", Options{Set: Remount | Bind | ReadOnly}))
 	r, _ := Lookup("system")
-	ok(t, r.Apply(nil))
-	ok(t, Apply(Rows(PhaseFiles), nil))
+	must(t, r.Apply(nil))
+	must(t, Apply(Rows(PhaseFiles), nil))
 }
 
 func content(n int) []byte {
@@ -54,7 +54,7 @@ func TestSetFileReadersSeeWholeContents(t *testing.T) {
 
 func replaceWhileReading(t *testing.T, times int) {
 	before, err := List()
-	ok(t, err)
+	must(t, err)
 	var stop atomic.Bool
 	var reads atomic.Int64
 	var readers sync.WaitGroup
@@ -79,7 +79,7 @@ func replaceWhileReading(t *testing.T, times int) {
 	stop.Store(true)
 	readers.Wait()
 	after, err := List()
-	ok(t, err)
+	must(t, err)
 	if len(before) != len(after) {
 		t.Errorf("%d mounts before, %d after", len(before), len(after))
 	}
@@ -97,7 +97,7 @@ func assertBound(t *testing.T) {
 	t.Helper()
 	for _, r := range Rows(PhaseFiles) {
 		m, err := Find(r.Target)
-		ok(t, err)
+		must(t, err)
 		if m == nil {
 			t.Fatalf("%s is not mounted", r.Target)
 		}
@@ -113,13 +113,13 @@ func assertBound(t *testing.T) {
 	}
 	for _, dir := range []string{"/", "/system"} {
 		m, err := Find(dir)
-		ok(t, err)
+		must(t, err)
 		if m.Optional != "" {
 			t.Errorf("%s has propagation %s", dir, m.Optional)
 		}
 	}
 	names, err := os.ReadDir("/system/etc")
-	ok(t, err)
+	must(t, err)
 	if len(names) != len(Rows(PhaseFiles)) {
 		t.Errorf("/system/etc holds %v", names)
 	}
@@ -153,20 +153,20 @@ func TestSetFileWhenShared(t *testing.T) {
 		return
 	}
 	boundRoot(t)
-	ok(t, Mount("", "/", "", Options{Set: Shared | Recursive}))
+	must(t, Mount("", "/", "", Options{Set: Shared | Recursive}))
 	before, err := List()
-	ok(t, err)
+	must(t, err)
 	for n := range 50 {
-		ok(t, SetFile("hosts", content(n)))
+		must(t, SetFile("hosts", content(n)))
 	}
 	after, err := List()
-	ok(t, err)
+	must(t, err)
 	if len(before) != len(after) {
 		t.Errorf("%d mounts before, %d after", len(before), len(after))
 	}
 	for _, target := range []string{"/", "/system", "/etc/hosts", "/etc/hostname"} {
 		m, err := Find(target)
-		ok(t, err)
+		must(t, err)
 		if !isShared(m) {
 			t.Errorf("%s is no longer shared", target)
 		}
@@ -190,8 +190,8 @@ func TestSetFileFailsCleanly(t *testing.T) {
 	if err := SetFile("hosts", big); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("too much content: %v", err)
 	}
-	ok(t, os.RemoveAll("/system/run"))
-	ok(t, os.WriteFile("/system/run", nil, 0o600)) // no place for the clone
+	must(t, os.RemoveAll("/system/run"))
+	must(t, os.WriteFile("/system/run", nil, 0o600)) // no place for the clone
 	if err := SetFile("hosts", content(1)); !errors.Is(err, unix.ENOTDIR) {
 		t.Errorf("without a place for the clone: %v", err)
 	}
@@ -199,8 +199,8 @@ func TestSetFileFailsCleanly(t *testing.T) {
 		t.Errorf("/etc/hosts is %.40q", b)
 	}
 	assertBound(t)
-	ok(t, os.Remove("/system/run"))
-	ok(t, SetFile("hosts", content(1)))
+	must(t, os.Remove("/system/run"))
+	must(t, SetFile("hosts", content(1)))
 	assertBound(t)
 }
 
@@ -212,12 +212,12 @@ func TestSetFileAfterABreak(t *testing.T) {
 	}
 	boundRoot(t)
 	clone, err := openScratch()
-	ok(t, err)
-	ok(t, Mount("", "/", "", Options{Set: Shared}))
-	ok(t, bindOnly("/etc", clone))
-	ok(t, Mount("", "/", "", Options{Set: Private}))
-	ok(t, Mount("/system/etc/hostname", "/etc/hosts", "", Options{Set: Bind}))
-	ok(t, SetFile("hosts", content(5)))
+	must(t, err)
+	must(t, Mount("", "/", "", Options{Set: Shared}))
+	must(t, bindOnly("/etc", clone))
+	must(t, Mount("", "/", "", Options{Set: Private}))
+	must(t, Mount("/system/etc/hostname", "/etc/hosts", "", Options{Set: Bind}))
+	must(t, SetFile("hosts", content(5)))
 	if m, _ := Find(scratch); m != nil {
 		t.Errorf("the scratch mount is still there: %+v", m)
 	}
@@ -229,11 +229,11 @@ func TestSetFileOldReaderGoesOn(t *testing.T) {
 		return
 	}
 	boundRoot(t)
-	ok(t, SetFile("hosts", content(1)))
+	must(t, SetFile("hosts", content(1)))
 	f, err := os.Open("/etc/hosts")
-	ok(t, err)
+	must(t, err)
 	defer f.Close()
-	ok(t, SetFile("hosts", content(2)))
+	must(t, SetFile("hosts", content(2)))
 	b := make([]byte, 100)
 	n, err := f.Read(b)
 	if err != nil || string(b[:n]) != string(content(1)) {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	if os.Getpid() != 1 || os.Getenv(inside) != "" {
 		os.Exit(m.Run())
 	}
-	must := func(err error) {
+	report := func(err error) {
 		if err != nil {
 			fmt.Println("init:", err)
 		}
@@ -30,14 +30,14 @@ func TestMain(m *testing.M) {
 	for _, dir := range []string{"/dev", "/proc", "/sys", "/tmp"} {
 		os.MkdirAll(dir, 0o755)
 	}
-	must(unix.Mount("devtmpfs", "/dev", "devtmpfs", 0, ""))
-	must(unix.Mount("proc", "/proc", "proc", 0, ""))
-	must(unix.Mount("sysfs", "/sys", "sysfs", 0, ""))
+	report(unix.Mount("devtmpfs", "/dev", "devtmpfs", 0, ""))
+	report(unix.Mount("proc", "/proc", "proc", 0, ""))
+	report(unix.Mount("sysfs", "/sys", "sysfs", 0, ""))
 	names, _ := filepath.Glob("/modules/*")
 	for _, name := range names {
 		f, err := os.Open(name)
-		must(err)
-		must(unix.FinitModule(int(f.Fd()), "", 0))
+		report(err)
+		report(unix.FinitModule(int(f.Fd()), "", 0))
 		f.Close()
 	}
 	code := m.Run()
@@ -86,29 +86,64 @@ func inNamespace(t *testing.T) bool {
 
 func enterRoot(t *testing.T) {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
-	root := "/tmp"
-	must(unix.Mount("tmpfs", root, "tmpfs", unix.MS_NOSUID, "mode=755"))
+	const root = "/tmp"
+	must(t, unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""))
+	must(t, unix.Mount("tmpfs", root, "tmpfs", unix.MS_NOSUID, "mode=755"))
 	for _, dir := range []string{"dev", "proc", "sys", "tmp", "host", "etc"} {
-		must(os.Mkdir(root+"/"+dir, 0o755))
+		must(t, os.Mkdir(root+"/"+dir, 0o755))
 	}
-	must(unix.Mount("/dev", root+"/dev", "", unix.MS_BIND, ""))
-	must(unix.Mount("/sys", root+"/sys", "", unix.MS_BIND, ""))
-	must(unix.Mount("/", root+"/host", "", unix.MS_BIND, ""))
-	must(unix.Mount("proc", root+"/proc", "proc", 0, ""))
-	must(os.Chdir(root))
-	must(unix.Mount(".", "/", "", unix.MS_MOVE, ""))
-	must(unix.Chroot("."))
-	must(os.Chdir("/"))
+	must(t, unix.Mount("/dev", root+"/dev", "", unix.MS_BIND, ""))
+	must(t, unix.Mount("/sys", root+"/sys", "", unix.MS_BIND, ""))
+	must(t, unix.Mount("/", root+"/host", "", unix.MS_BIND, ""))
+	must(t, unix.Mount(root+"/tmp", root+"/host/tmp", "", unix.MS_BIND, ""))
+	must(t, unix.Mount("proc", root+"/proc", "proc", 0, ""))
+	must(t, os.Chdir(root))
+	must(t, unix.Mount(".", "/", "", unix.MS_MOVE, ""))
+	must(t, unix.Chroot("."))
+	must(t, os.Chdir("/"))
 }
 
-func ok(t *testing.T, err error) {
+// onHost runs a program of the machine; what lies in /tmp it sees as well.
+func onHost(t *testing.T, name string, args ...string) {
+	t.Helper()
+	path := ""
+	for _, dir := range []string{"/usr/sbin/", "/usr/bin/"} {
+		if _, err := os.Stat("/host" + dir + name); err == nil {
+			path = dir + name
+		}
+	}
+	if path == "" {
+		need(t, name)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: "/host"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+}
+
+// xfsImage makes an XFS image of 300 MiB, the least that mkfs.xfs makes.
+func xfsImage(t *testing.T, name string) string {
+	t.Helper()
+	path := "/tmp/" + name + ".img"
+	f, err := os.Create(path)
+	must(t, err)
+	must(t, f.Truncate(300<<20))
+	must(t, f.Close())
+	onHost(t, "mkfs.xfs", "-q", "-f", path)
+	return path
+}
+
+// attached attaches an image to a loop device for the time of the test.
+func attached(t *testing.T, image string) string {
+	t.Helper()
+	dev, err := AttachLoop(image, false)
+	must(t, err)
+	t.Cleanup(func() { DetachLoop(dev) })
+	return dev
+}
+
+func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
