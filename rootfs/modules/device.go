@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Modaliases returns the modaliases of all devices that sysfs, usually mounted
@@ -42,7 +43,10 @@ func CommandLineParams(cmdline string) map[string]string {
 			continue
 		}
 		name = normalize(name)
-		params[name] = strings.TrimSpace(params[name] + " " + word[strings.IndexByte(word, '.')+1:])
+		if params[name] != "" {
+			params[name] += " "
+		}
+		params[name] += word[strings.IndexByte(word, '.')+1:]
 	}
 	return params
 }
@@ -69,6 +73,6 @@ func splitQuoted(s string) []string {
 		if r == '"' {
 			quoted = !quoted
 		}
-		return !quoted && (r == ' ' || r == '\t' || r == '\n')
+		return !quoted && unicode.IsSpace(r)
 	})
 }
