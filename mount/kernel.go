@@ -70,7 +70,7 @@ func kernelText(record []byte) string {
 		return ""
 	}
 	text, _, _ = bytes.Cut(text, []byte("\n"))
-	return string(text)
+	return string(bytes.TrimSpace(text))
 }
 
 // containsWord tells whether one of the words stands in the line on its own,

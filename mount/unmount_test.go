@@ -113,7 +113,7 @@ func TestUnmountAllNamesWhoIsBusy(t *testing.T) {
 		if b.Err == nil || b.Target != "/var" && (!errors.Is(b.Err, unix.EBUSY) || len(b.Users) == 0 || !strings.HasSuffix(b.Users[0], me)) {
 			t.Errorf("busy: %+v", b)
 		}
-		if b.ReadOnly != (b.Target == "/a") { // on the others a file is open for writing
+		if b.Target != "/var" && b.ReadOnly != (b.Target == "/a") { // kernels differ on what lies below an overlay
 			t.Errorf("%s: read-only is %v", b.Target, b.ReadOnly)
 		}
 	}
