@@ -215,6 +215,7 @@ func (h header) checkArray(t *Table) error {
 	case end < first || first <= primaryLBA || end > t.Sectors:
 	case first <= h.lastUsable && end > h.firstUsable:
 	case first <= h.myLBA && end > h.myLBA:
+	case h.firstUsable < primaryLBA+1+n: // no room for the other array
 	default:
 		return nil
 	}
