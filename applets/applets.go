@@ -69,11 +69,11 @@ const (
 func (a Audience) String() string {
 	switch a {
 	case System:
-		return "system"
+		return "the system itself"
 	case Operator:
-		return "operator"
+		return "operators"
 	case Builder:
-		return "builder"
+		return "image builders"
 	}
 	return fmt.Sprintf("audience %d", int(a))
 }
@@ -129,6 +129,11 @@ type Applet struct {
 	Capabilities []string
 	// Links are the paths in the root file system that lead to it.
 	Links []string
+}
+
+// Serve returns what registers the applet's service on a server.
+func (a Applet) Serve(env *Env) func(grpc.ServiceRegistrar) error {
+	return func(r grpc.ServiceRegistrar) error { return a.Register(env, r) }
 }
 
 // Table is the applet table.

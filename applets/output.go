@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"sigs.k8s.io/yaml"
 )
 
@@ -87,4 +89,22 @@ func Size(n uint64) string {
 	}
 	s := fmt.Sprintf("%.1f", float64(n)/float64(div))
 	return strings.TrimSuffix(s, ".0") + " " + string("KMGTPE"[exp]) + "iB"
+}
+
+// PrintMessage is Print for a message of a contract: JSON and YAML have the
+// field names of the .proto file, and every field, so that a script need not
+// tell an absent value from a zero.
+func (f Format) PrintMessage(w io.Writer, m proto.Message, table func(io.Writer)) error {
+	if f == FormatTable {
+		return f.Print(w, nil, table)
+	}
+	b, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var v any
+	if err := json.Unmarshal(b, &v); err != nil {
+		return err
+	}
+	return f.Print(w, v, table)
 }

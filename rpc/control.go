@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -316,4 +318,26 @@ func (c *Control) forget(id uint64, ch chan answer) {
 		}
 	default:
 	}
+}
+
+// controlFlag is how a child learns the number of its control descriptor. It
+// comes before its other arguments and is taken off before it sees them.
+const controlFlag = "--bus-fd="
+
+// ControlFlag returns the first argument for a child that inherits its control
+// socket with the given descriptor number.
+func ControlFlag(fd int) string { return controlFlag + strconv.Itoa(fd) }
+
+// FromArguments takes over the control socket if args begin with the flag, and
+// returns the other arguments; without the flag it returns a nil Control.
+func FromArguments(args []string) (*Control, []string, error) {
+	if len(args) == 0 || !strings.HasPrefix(args[0], controlFlag) {
+		return nil, args, nil
+	}
+	fd, err := strconv.Atoi(strings.TrimPrefix(args[0], controlFlag))
+	if err != nil || fd <= 2 {
+		return nil, nil, fmt.Errorf("cannot read the argument %s: not a descriptor number", args[0])
+	}
+	c, err := Inherit(fd)
+	return c, args[1:], err
 }
