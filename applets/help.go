@@ -47,7 +47,7 @@ func (h Help) Print(w io.Writer, flags *pflag.FlagSet) {
 		}
 	}
 	if flags != nil && flags.HasAvailableFlags() {
-		fmt.Fprintf(w, "\nFlags:\n%s", flags.FlagUsagesWrapped(80))
+		fmt.Fprintf(w, "\nFlags:\n%s", flagUsages(flags))
 	}
 	if len(h.Examples) > 0 {
 		fmt.Fprintf(w, "\nExamples:\n")
@@ -59,6 +59,22 @@ func (h Help) Print(w io.Writer, flags *pflag.FlagSet) {
 		fmt.Fprintf(w, "\nExit codes:\n  0 done, 1 failed, 2 wrong command line; %s\n", h.Exit)
 	}
 }
+
+// flagUsages lists the flags without the "[=true|false]" which pflag writes
+// behind every switch.
+func flagUsages(flags *pflag.FlagSet) string {
+	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Value.Type() == "bool" {
+			f.Value = plainSwitch{f.Value}
+		}
+	})
+	return flags.FlagUsagesWrapped(80)
+}
+
+type plainSwitch struct{ pflag.Value }
+
+// Type returns the other name under which pflag knows switches.
+func (plainSwitch) Type() string { return "boolfunc" }
 
 // ErrHelp is returned by Parse once the help is printed; a program that gets
 // it returns nil.
