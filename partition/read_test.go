@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -130,52 +131,59 @@ func TestHybridMBRIsLeftAlone(t *testing.T) {
 	}
 }
 
+// FuzzRead puts a header and some entries on a disk with a protective MBR, in
+// either place or both.
 func FuzzRead(f *testing.F) {
 	for _, sector := range []int{512, 4096} {
 		m := gptDisk(f, sector)
-		f.Add(m.Data[:8192], m.Data[len(m.Data)-20480:], sector == 4096)
-		f.Add(m.Data[:24576], []byte{}, sector == 4096)
+		end := m.Data[len(m.Data)-sector-entryCount*entrySize:]
+		f.Add(m.Data[sector:][:headerSize], m.Data[2*sector:][:256], true, sector == 4096)
+		f.Add(m.Data[len(m.Data)-sector:][:headerSize], end[:256], false, sector == 4096)
 	}
-	f.Fuzz(func(t *testing.T, head, tail []byte, big bool) {
-		m := NewMemory(4*MiB, 512)
+	empty := NewMemory(8*MiB, 512)
+	f.Fuzz(func(t *testing.T, header, entries []byte, primary, big bool) {
+		header, entries = fill(header, headerSize), fill(entries, entryCount*entrySize)
+		m := layer(&Memory{Data: empty.Data, Sector: 512})
 		if big {
 			m.Sector = 4096
 		}
-		copy(m.Data, head)
-		copy(m.Data[max(0, len(m.Data)-len(tail)):], tail)
-		fuzzOne(t, m)
+		fuzzOne(t, m, header, entries, primary)
 		// Most inputs fail at a checksum; put these right to get further.
-		if reset(m) {
-			fuzzOne(t, m)
-		}
+		le := binary.LittleEndian
+		copy(header, headerSignature)
+		le.PutUint32(header[12:], headerSize)
+		le.PutUint32(header[88:], crc32.ChecksumIEEE(entries[:min(le.Uint32(header[80:])%(entryCount+1), entryCount)*entrySize]))
+		le.PutUint32(header[16:], headerChecksum(header))
+		fuzzOne(t, m, header, entries, primary)
 	})
 }
 
-// reset makes the checksums right where they can be found.
-func reset(m *Memory) (ok bool) {
-	size := int64(m.Sector)
-	le := binary.LittleEndian
-	h := m.Data[size:][:headerSize]
-	at, n := le.Uint64(h[72:]), le.Uint32(h[80:])
-	if at > 1024 || n > maxEntries {
-		return false
-	}
-	copy(h, headerSignature)
-	le.PutUint32(h[12:], headerSize)
-	le.PutUint32(h[88:], crc32.ChecksumIEEE(m.Data[int64(at)*size:][:n*entrySize]))
-	le.PutUint32(h[16:], headerChecksum(h))
-	return true
-}
+// fill makes a copy of n bytes.
+func fill(b []byte, n int) []byte { return append(slices.Clone(b), make([]byte, n)...)[:n] }
 
-// fuzzOne reads a disk; what can be read must survive being written.
-func fuzzOne(t *testing.T, m *Memory) {
+// fuzzOne puts one copy of a table on a disk and reads it; what can be read
+// must survive being written.
+func fuzzOne(t *testing.T, m *layered, header, entries []byte, primary bool) {
+	clear(m.changes)
+	size, sectors := int64(m.Sector), m.Size()/int64(m.Sector)
+	at := size
+	if !primary {
+		at = (sectors - 1) * size
+	}
+	if off := binary.LittleEndian.Uint64(header[72:]); off < uint64(sectors) && int64(off)*size+int64(len(entries)) <= m.Size() {
+		m.WriteAt(entries, int64(off)*size)
+	}
+	m.WriteAt(fill(header, m.Sector), at)
+	guard := make(mbr, 512)
+	guard.protect(uint64(sectors))
+	m.WriteAt(guard, 0)
+
 	d, err := Read(m)
 	if err != nil || d.Table == nil {
 		return
 	}
 	d.Describe(Layout)
-	p := MakeRepairPlan(d)
-	if Write(m, p.After) != nil {
+	if Write(m, MakeRepairPlan(d).After) != nil {
 		return // laid out in a way that we do not write
 	}
 	again, err := Read(m)
