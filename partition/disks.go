@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -104,7 +105,7 @@ func sysText(sys, name string) string {
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(text(b))
+	return text(bytes.TrimSpace(b))
 }
 
 // diskSerial finds the serial number: virtio disks have it themselves, NVMe
@@ -116,7 +117,7 @@ func diskSerial(sys string) string {
 		}
 	}
 	if page, err := os.ReadFile(filepath.Join(sys, "device/vpd_pg80")); err == nil && len(page) > 4 {
-		return strings.TrimSpace(text(page[4:]))
+		return text(bytes.TrimSpace(page[4:]))
 	}
 	return ""
 }

@@ -83,7 +83,9 @@ func hybridImage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteHybrid(open(t, path, 512), table); err != nil {
+	dev := open(t, path, 512)
+	defer dev.Close()
+	if err := WriteHybrid(dev, table); err != nil {
 		t.Fatal(err)
 	}
 	return path

@@ -286,7 +286,8 @@ func (d *Disk) Describe(layout []Row) string {
 	}
 	ours := 0
 	for _, r := range layout {
-		if _, ok := d.Table.Find(r.Label, r.Type); ok {
+		// The other types are anybody's.
+		if _, ok := d.Table.Find(r.Label, r.Type); ok && r.Type != TypeESP && r.Type != TypeBIOS {
 			ours++
 		}
 	}
