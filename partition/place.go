@@ -35,12 +35,28 @@ type SpaceError struct {
 	// Need is the least size of the partition, Free the size of the largest
 	// free range, both in bytes.
 	Need, Free int64
+	// Disk is the least size of a disk for the whole layout, or 0.
+	Disk int64
 }
 
-// Error returns what was needed and what there is.
+// Error returns what was needed, what there is, and what would do.
 func (e *SpaceError) Error() string {
-	return fmt.Sprintf("cannot place partition %s: it needs %d MiB, the largest free range of the disk has %d MiB",
+	s := fmt.Sprintf("cannot place partition %s: it needs %d MiB, the largest free range of the disk has %d MiB",
 		e.Label, (e.Need+MiB-1)/MiB, e.Free/MiB)
+	if e.Disk > 0 {
+		s += fmt.Sprintf("; all partitions of Ichor need a disk of %d MiB", e.Disk/MiB)
+	}
+	return s
+}
+
+// LeastSize is the length in bytes of the smallest disk that all rows of a
+// layout fit on.
+func LeastSize(layout []Row) int64 {
+	size := int64(2 * Align)
+	for _, r := range layout {
+		size += r.Size
+	}
+	return size
 }
 
 // freeSlot returns the number of the first unused entry, or 0.
@@ -115,13 +131,7 @@ func (t *Table) roomAfter(number int) uint64 {
 
 // ImageSize is the length in bytes of a disk image that holds the rows an
 // image brings: their sizes, and Align before and after them for the tables.
-func ImageSize(layout []Row) int64 {
-	size := int64(2 * Align)
-	for _, r := range SelectRows(layout, FromImage) {
-		size += r.Size
-	}
-	return size
-}
+func ImageSize(layout []Row) int64 { return LeastSize(SelectRows(layout, FromImage)) }
 
 // NewImageTable returns the table of a disk image, for WriteHybrid: the rows
 // that an image brings, with identifiers that follow from the disk's.

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -170,7 +171,12 @@ func (p *Plan) createRows(layout []Row, newID func(string) GUID) error {
 			if r.Grows != grows {
 				continue
 			}
-			if err := p.createRow(r, newID); err != nil {
+			err := p.createRow(r, newID)
+			var space *SpaceError
+			if errors.As(err, &space) {
+				space.Disk = LeastSize(layout)
+			}
+			if err != nil {
 				return err
 			}
 		}

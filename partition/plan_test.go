@@ -33,6 +33,8 @@ func actions(p *Plan) string {
 }
 
 func TestLayoutFitsDisks(t *testing.T) {
+	layoutTable(t, LeastSize(Layout), 512)
+	layoutTable(t, LeastSize(Layout), 4096)
 	for _, size := range []int64{3 * GiB, 10 * GiB, 200 * GiB, 20 << 40} {
 		var ends []int64
 		for _, sector := range []int{512, 4096} {
@@ -113,6 +115,7 @@ func TestPlanWithoutRoom(t *testing.T) {
 	if !errors.As(err, &space) || space.Label != "EPHEMERAL" {
 		t.Errorf("error: %v", err)
 	}
+	wantError(t, err, "need a disk of 2172 MiB")
 	for i := range table.Entries {
 		if !table.Entries[i].Used() {
 			table.Entries[i] = Entry{Type: testDiskID}

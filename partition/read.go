@@ -270,6 +270,6 @@ func (d *Disk) compare(backup *Table, err error) {
 // checkOther looks for our second table.
 func (d *Disk) checkOther(dev Device) {
 	if size, _ := otherHeader(dev, d.Table.DiskID); size != 0 {
-		d.addProblem(OtherSectorSize, fmt.Sprintf("it is for sectors of %d bytes", size))
+		d.addProblem(OtherSectorSize, fmt.Sprintf("%d bytes", size))
 	}
 }
