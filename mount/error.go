@@ -70,7 +70,7 @@ func (e *Error) advice() string {
 		{unix.ENODEV, e.Type != "", "the kernel has no such file system: load its module, or see /proc/filesystems"},
 		{unix.ENOTBLK, true, "the source is no block device: a file needs the option loop"},
 		{unix.EUCLEAN, true, "the file system is damaged: repair it before it is mounted again"},
-		{unix.EBUSY, unmounting, "something uses it: see who with fuser or lsof, or detach it with -l"},
+		{unix.EBUSY, unmounting, "something uses it; a lazy unmount detaches it all the same"},
 		{unix.EINVAL, unmounting, "it is not a mount point"},
 		{unix.EPERM, true, "this needs root, in the mount namespace's own user namespace"},
 	} {

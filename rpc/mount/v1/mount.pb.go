@@ -38,6 +38,9 @@ const (
 	State_STATE_DIFFERENT State = 3
 	// Mounted although no row says so.
 	State_STATE_EXTRA State = 4
+	// Not mounted, because the row is optional and the kernel has no place for
+	// it. This is no deviation.
+	State_STATE_ABSENT State = 5
 )
 
 // Enum value maps for State.
@@ -48,6 +51,7 @@ var (
 		2: "STATE_MISSING",
 		3: "STATE_DIFFERENT",
 		4: "STATE_EXTRA",
+		5: "STATE_ABSENT",
 	}
 	State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
@@ -55,6 +59,7 @@ var (
 		"STATE_MISSING":     2,
 		"STATE_DIFFERENT":   3,
 		"STATE_EXTRA":       4,
+		"STATE_ABSENT":      5,
 	}
 )
 
@@ -1231,13 +1236,14 @@ const file_mount_v1_mount_proto_rawDesc = "" +
 	"\x0eSetFileRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\"\x11\n" +
-	"\x0fSetFileResponse*j\n" +
+	"\x0fSetFileResponse*|\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTATE_MOUNTED\x10\x01\x12\x11\n" +
 	"\rSTATE_MISSING\x10\x02\x12\x13\n" +
 	"\x0fSTATE_DIFFERENT\x10\x03\x12\x0f\n" +
-	"\vSTATE_EXTRA\x10\x042\x92\x04\n" +
+	"\vSTATE_EXTRA\x10\x04\x12\x10\n" +
+	"\fSTATE_ABSENT\x10\x052\x92\x04\n" +
 	"\fMountService\x12D\n" +
 	"\x05Table\x12\x1c.ichor.mount.v1.TableRequest\x1a\x1d.ichor.mount.v1.TableResponse\x12F\n" +
 	"\x05Apply\x12\x1c.ichor.mount.v1.ApplyRequest\x1a\x1d.ichor.mount.v1.ApplyResponse0\x01\x12A\n" +
