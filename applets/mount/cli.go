@@ -27,12 +27,12 @@ var mountHelp = applets.Help{
 		"mount --make-private TARGET",
 		"mount plan [--check] [--output FORMAT]",
 	},
-	About: `Without arguments it lists what is mounted. With a source and a target it attaches
-the file system of a device, of an image file (over a loop device), or of the
-kernel, such as tmpfs. If -t is not given, the type is found from the signature.
+	About: `Without arguments it lists what is mounted. With a source and a target it
+attaches the file system of a device, of an image file (over a loop device), or
+of the kernel, such as tmpfs. Without -t the type is found from the signature.
 
-A remount changes what the options name and nothing else: nosuid stays unless suid
-is asked for. A bind mount has its options from the moment it can be seen.`,
+A remount changes what the options name and nothing else: nosuid stays unless
+suid is asked for. A bind mount has its options from the moment it can be seen.`,
 	Verbs: [][2]string{{"plan", "the mount table of the OS, and how this machine agrees with it"}},
 	Examples: []string{
 		"# A small file system in memory",
@@ -48,10 +48,10 @@ is asked for. A bind mount has its options from the moment it can be seen.`,
 
 var planHelp = applets.Help{
 	Usage: []string{"mount plan [--check] [--output FORMAT]"},
-	About: `Prints the mount table of the OS: every mount of a running machine in order, and
-whether each is as the table says. With --check it prints what deviates: rows that
-are missing or different, and mounts that are in no row. Options which a file
-system adds by itself do not count.`,
+	About: `Prints the mount table of the OS: every mount of a running machine in order,
+and whether each is as the table says. With --check it prints what deviates:
+rows that are missing or different, and mounts that are in no row. Options which
+a file system adds by itself do not count.`,
 	Examples: []string{"ichor mount plan", "ichor mount plan --check && echo as it should be"},
 	Exit:     "with --check, 1 also says that the machine deviates from the table",
 }
