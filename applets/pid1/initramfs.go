@@ -45,13 +45,20 @@ func (m *machine) initramfs(ctx context.Context) error {
 	return m.switchRoot()
 }
 
-// mountEarly mounts what the first life needs and the second keeps. Flags are
-// verified from /proc, so that comes first.
+// mountEarly mounts what the first life needs and the second keeps. The kernel
+// tells what is mounted in /proc only, so that comes first and by itself; the
+// others find it.
 func (m *machine) mountEarly() error {
-	for _, name := range []string{"proc", "sys", "dev"} {
-		row, ok := mount.Lookup(name)
-		if !ok {
-			return fmt.Errorf("the mount table has no row %q", name)
+	proc, ok := mount.Lookup("proc")
+	if !ok {
+		return errors.New("the mount table has no row \"proc\"")
+	}
+	if err := mount.Mount(proc.Source, proc.Target, proc.Type, mount.Options{Set: proc.Flags, Data: proc.Data}); err != nil {
+		return err
+	}
+	for _, row := range mount.Rows(mount.PhaseEarly) {
+		if row.Layer != mount.LayerPseudo {
+			continue
 		}
 		if err := row.Apply(nil); err != nil {
 			return err
