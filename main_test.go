@@ -42,7 +42,7 @@ func TestDispatch(t *testing.T) {
 		{[]string{"ichor", "reboot", "now"}, 2, "", `unexpected argument "now"`},
 		{[]string{"ichor", "reboot"}, 1, "", "machine"},
 		{[]string{"ichor", "ctl", "status"}, 1, "", "is this a machine that runs Ichor?"},
-		{[]string{"ichor", "partition", "--bus-fd=x"}, 2, "", "bus-fd"},
+		{[]string{"ichor", "partition", "--bus-fd=x"}, 1, "", "not a descriptor number"},
 		{[]string{"partition", "--bus-fd=1"}, 1, "", "not a descriptor number"},
 	} {
 		code, out, errOut := call(test.args...)
