@@ -3,6 +3,7 @@ package partition
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Apply carries a plan out on the device it was made for: the first and the
@@ -22,7 +23,7 @@ func Apply(ctx context.Context, dev Device, p *Plan, progress func(Step)) error 
 	if err := Write(dev, p.After); err != nil {
 		return err
 	}
-	if f, ok := dev.(*File); ok && f.IsBlock() {
+	if f, ok := dev.(*File); ok && f.TakesPartitions() {
 		if err := TellKernel(ctx, f, p.After); err != nil {
 			return err
 		}
@@ -39,18 +40,19 @@ func Apply(ctx context.Context, dev Device, p *Plan, progress func(Step)) error 
 // remove what it held, in bytes. Every signature known to us lies therein.
 const eraseSize = 1 * MiB
 
-// erase zeroes what the plan's new partitions, or its new disk, held.
+// erase zeroes what the plan's new disk, or its new partitions, held.
 func (p *Plan) erase(dev Device) error {
-	for _, s := range p.Steps {
-		var err error
-		switch s.Action {
-		case Erase:
-			err = eraseEnds(dev)
-		case Create:
-			off, n := p.After.Range(p.After.Entry(s.Number))
-			err = eraseEnds(Section(dev, off, n))
+	if slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Action == Erase }) {
+		if err := eraseEnds(dev); err != nil {
+			return fmt.Errorf("cannot erase the disk: %w", err)
 		}
-		if err != nil {
+	}
+	for _, s := range p.Steps {
+		if s.Action != Create {
+			continue
+		}
+		off, n := p.After.Range(p.After.Entry(s.Number))
+		if err := eraseEnds(Section(dev, off, n)); err != nil {
 			return fmt.Errorf("cannot %s: %w", s.Text, err)
 		}
 	}

@@ -197,6 +197,34 @@ func (d *File) Name() string { return d.f.Name() }
 // IsBlock tells a block device from a plain file.
 func (d *File) IsBlock() bool { return d.block }
 
+// TakesPartitions tells whether the kernel makes devices of the partitions of
+// this one. It does not for a loop device attached without partitions
+// (losetup -P), which is then used like a plain file.
+func (d *File) TakesPartitions() bool {
+	if !d.block {
+		return false
+	}
+	dir, err := sysfsDir(d.f)
+	if err != nil {
+		return false
+	}
+	n, err := sysInt(dir, "ext_range")
+	return err == nil && n > 1
+}
+
+// IsPartition tells a partition from a whole disk.
+func (d *File) IsPartition() bool {
+	if !d.block {
+		return false
+	}
+	dir, err := sysfsDir(d.f)
+	if err != nil {
+		return false
+	}
+	_, err = ReadKernelPartition(dir)
+	return err == nil
+}
+
 // Close closes the device and drops its lock.
 func (d *File) Close() error { return d.f.Close() }
 

@@ -79,7 +79,7 @@ func FormatXFS(ctx context.Context, path string, o XFSOptions) error {
 // of its own file system. progress, if not nil, is called after each.
 func FormatNew(ctx context.Context, disk *File, layout []Row, o XFSOptions, progress func(Step)) error {
 	d, err := Read(disk)
-	if err != nil || d.Table == nil || !disk.IsBlock() {
+	if err != nil || d.Table == nil || !disk.TakesPartitions() {
 		return err
 	}
 	p := &Plan{After: d.Table.Clone()}

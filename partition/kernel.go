@@ -193,7 +193,7 @@ func NodePath(name string) string {
 // PartitionPath returns the device node of a partition of an opened disk, or
 // nothing for a plain file.
 func (d *File) PartitionPath(number int) (string, error) {
-	if !d.block {
+	if !d.TakesPartitions() {
 		return "", nil
 	}
 	dir, err := sysfsDir(d.f)

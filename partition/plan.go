@@ -275,7 +275,11 @@ func (d *Disk) Losses() []string {
 	losses := []string{}
 	for i, e := range d.Table.Entries {
 		if e.Used() {
-			losses = append(losses, fmt.Sprintf("partition %d, %q of %s", i+1, e.Name, d.Table.sizeText(i+1)))
+			loss := fmt.Sprintf("partition %d, %q of %s", i+1, e.Name, d.Table.sizeText(i+1))
+			if sig := d.Holds[i+1]; sig.Type != "" {
+				loss += ", which holds " + sig.String()
+			}
+			losses = append(losses, loss)
 		}
 	}
 	if len(losses) == 0 {

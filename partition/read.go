@@ -130,6 +130,8 @@ type Disk struct {
 	MBRPartitions int
 	// Signature is what a Filesystem disk holds.
 	Signature Signature
+	// Holds are the contents of partitions by number, once Examine has looked.
+	Holds map[int]Signature
 
 	// backupLBA is where a valid backup header was found.
 	backupLBA uint64
@@ -220,6 +222,23 @@ func (d *Disk) readGPT(dev Device) error {
 	}
 	d.checkOther(dev)
 	return nil
+}
+
+// Examine finds out what the partitions of the disk hold.
+func (d *Disk) Examine(dev *File) error {
+	d.Holds = map[int]Signature{}
+	if d.Table == nil {
+		return nil
+	}
+	var errs []error
+	for _, n := range d.Table.byPosition() {
+		sig, err := dev.ProbePartition(d.Table, n)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("partition %d: %w", n, err))
+		}
+		d.Holds[n] = sig
+	}
+	return errors.Join(errs...)
 }
 
 // addProblem records a problem.

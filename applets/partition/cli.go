@@ -19,18 +19,39 @@ import (
 type verb struct {
 	name, summary string
 	help          applets.Help
-	run           func(context.Context, *call) error
+	// least and most are the numbers of arguments.
+	least, most int
+	// flags adds the flags that not all subcommands have; it may be nil.
+	flags func(*call)
+	run   func(context.Context, *call) error
 }
 
 // verbs are the subcommands in the order in which they are listed.
 var verbs = []verb{
-	{"list", "list the disks and what is on them", listHelp, list},
-	{"show", "show the partition table of a disk or an image file", showHelp, show},
-	{"plan", "print the partition table of the OS, or what would be done to a disk", planHelp, plan},
-	{"apply", "make a disk agree with the partition table of the OS", applyHelp, apply},
-	{"repair", "put right what is wrong with a GPT, whoever made it", repairHelp, repair},
-	{"create", "write the partition table of the OS onto a disk", createHelp, create},
-	{"grow", "grow a mounted XFS to the size of its partition", growHelp, grow},
+	{"list", "list the disks and what is on them", listHelp, 0, 0, nil, list},
+	{"show", "show the partition table of a disk or an image file", showHelp, 1, 1, targetFlags, show},
+	{"plan", "print the partition table of the OS, or what would be done to a disk", planHelp, 0, 1, targetFlags, plan},
+	{"apply", "make a disk agree with the partition table of the OS", applyHelp, 1, 1, writeFlags, apply},
+	{"repair", "put right what is wrong with a GPT, whoever made it", repairHelp, 1, 1, writeFlags, repair},
+	{"create", "write the partition table of the OS onto a disk", createHelp, 1, 1, createFlags, create},
+	{"grow", "grow a mounted XFS to the size of its partition", growHelp, 1, 1, nil, grow},
+}
+
+// targetFlags are for subcommands that take a disk or a file.
+func targetFlags(c *call) {
+	c.flags.Uint32Var(&c.sectorSize, "sector-size", 0, "sector size of an image file in `bytes`, 512 or 4096; found out if not given")
+}
+
+// writeFlags are for those that also write to it.
+func writeFlags(c *call) {
+	targetFlags(c)
+	c.flags.BoolVar(&c.yes, "yes", false, "do it")
+}
+
+// createFlags are for create.
+func createFlags(c *call) {
+	writeFlags(c)
+	c.flags.BoolVar(&c.takeOver, "take-over", false, "use the disk even if what it holds is lost")
 }
 
 // help is what the command says without a subcommand.
@@ -60,9 +81,9 @@ type call struct {
 	flags  *pflag.FlagSet
 	format *applets.Format
 
-	sectorSize *uint32
-	yes        *bool
-	takeOver   *bool
+	sectorSize uint32
+	yes        bool
+	takeOver   bool
 
 	client pb.PartitionServiceClient
 }
@@ -115,16 +136,8 @@ func (v verb) start(ctx context.Context, env *applets.Env, args []string) error 
 // newCall makes the flags of a subcommand.
 func (v verb) newCall(env *applets.Env) *call {
 	c := &call{env: env, flags: pflag.NewFlagSet(v.name, pflag.ContinueOnError)}
-	switch v.name {
-	case "show", "plan", "apply", "repair", "create":
-		c.sectorSize = c.flags.Uint32("sector-size", 0, "sector size of an image file in `bytes`, 512 or 4096; found out if not given")
-	}
-	switch v.name {
-	case "apply", "repair", "create":
-		c.yes = c.flags.Bool("yes", false, "do it")
-	}
-	if v.name == "create" {
-		c.takeOver = c.flags.Bool("take-over", false, "use the disk even if what it holds is lost")
+	if v.flags != nil {
+		v.flags(c)
 	}
 	c.format = applets.OutputFlag(c.flags)
 	return c
@@ -132,14 +145,7 @@ func (v verb) newCall(env *applets.Env) *call {
 
 // checkArgs checks the number of arguments.
 func (v verb) checkArgs(n int) error {
-	least, most := 1, 1
-	switch v.name {
-	case "list":
-		least, most = 0, 0
-	case "plan":
-		least = 0
-	}
-	if n < least || n > most {
+	if n < v.least || n > v.most {
 		return applets.Usagef("wrong number of arguments; usage: %s", strings.Join(v.help.Usage, " or "))
 	}
 	return nil
@@ -157,7 +163,7 @@ func plain(err error) error {
 // in another process with another working directory.
 func (c *call) target() (*pb.Target, error) {
 	path, err := filepath.Abs(c.env.Path(c.flags.Arg(0)))
-	return &pb.Target{Path: path, SectorSize: *c.sectorSize}, err
+	return &pb.Target{Path: path, SectorSize: c.sectorSize}, err
 }
 
 var listHelp = applets.Help{
@@ -308,7 +314,7 @@ func repair(ctx context.Context, c *call) error { return c.apply(ctx, true) }
 
 // apply shows the plan, or carries it out.
 func (c *call) apply(ctx context.Context, repairOnly bool) error {
-	if !*c.yes {
+	if !c.yes {
 		resp, target, err := c.plan(ctx, repairOnly)
 		if err != nil {
 			return err
@@ -391,7 +397,7 @@ func create(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	req := &pb.CreateRequest{Target: target, TakeOver: *c.takeOver, DryRun: !*c.yes}
+	req := &pb.CreateRequest{Target: target, TakeOver: c.takeOver, DryRun: !c.yes}
 	stream, err := c.client.Create(ctx, req)
 	if err != nil {
 		return err
@@ -400,7 +406,7 @@ func create(ctx context.Context, c *call) error {
 		resp, err := stream.Recv()
 		return resp.GetStep(), err
 	}
-	if *c.yes {
+	if c.yes {
 		return c.follow(target.GetPath(), next)
 	}
 	steps, err := collect(next)

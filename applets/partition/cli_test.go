@@ -4,16 +4,22 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"ichor/applets"
 	"ichor/partition"
 	"ichor/rpc"
+	pb "ichor/rpc/partition/v1"
 )
 
 // command runs the command line against a service in this process, in a
@@ -185,5 +191,106 @@ func TestListIsJSON(t *testing.T) {
 	var v map[string]any
 	if err := json.Unmarshal([]byte(must(t, "", "list", "-o", "json")), &v); err != nil {
 		t.Error(err)
+	}
+}
+
+// loop attaches a file as a disk until the end of the test; it skips the test
+// where that cannot be done.
+func loop(t *testing.T, path string, flags ...string) string {
+	t.Helper()
+	out, err := exec.Command("losetup", append(flags, "-f", "--show", path)...).Output()
+	if err != nil && os.Getenv("CI") != "true" {
+		t.Skipf("cannot attach a loop device: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev := strings.TrimSpace(string(out))
+	t.Cleanup(func() { exec.Command("losetup", "-d", dev).Run() })
+	return dev
+}
+
+func TestTakeOverOfADisk(t *testing.T) {
+	_, path := blankFile(t, 3*partition.GiB)
+	dev := loop(t, path, "-P")
+	must(t, "", "create", "--yes", dev)
+	contains(t, must(t, "", "apply", dev), "make the xfs file system of partition 5, STATE", "nothing was done")
+	contains(t, must(t, "", "apply", "--yes", dev), "done: make the xfs file system of partition 5, STATE")
+	contains(t, must(t, "", "show", dev), "xfs STATE", dev+"p5")
+	contains(t, must(t, "", "create", "--take-over", dev), `lose partition 5, "STATE" of 384 MiB, which holds xfs "STATE"`)
+	contains(t, must(t, "", "create", "--take-over", "--yes", dev), "done: create partition 6, EPHEMERAL")
+	_, err := command(t, "", "apply", dev+"p1")
+	if err == nil {
+		t.Fatal("a partition was taken for a disk")
+	}
+	contains(t, err.Error(), dev+"p1 is a partition: name the whole disk")
+}
+
+// TestLoopWithoutScan is about loop devices that were attached without
+// partitions: some kernels take them all the same, for others the device is
+// like a file.
+func TestLoopWithoutScan(t *testing.T) {
+	_, path := imageFile(t, 3*partition.GiB)
+	dev := loop(t, path)
+	contains(t, must(t, "", "apply", "--yes", dev), "done: create partition 5, STATE")
+	contains(t, must(t, "", "apply", "--yes", dev), "nothing to do")
+	contains(t, must(t, "", "show", dev), "Ichor state")
+}
+
+func TestProvisionRPC(t *testing.T) {
+	_, path := imageFile(t, 3*partition.GiB)
+	dev := loop(t, path, "-P")
+	var steps []string
+	result, err := provision(t, dev, func(s *pb.Step) { steps = append(steps, s.GetAction()) })
+	if err != nil || result.GetDisk() != dev || result.GetDevices()["EPHEMERAL"] != dev+"p6" || len(result.GetDevices()) != 6 {
+		t.Errorf("%v, %v", result, err)
+	}
+	if got := strings.Join(steps, " "); got != "repair move-backup create create format format" {
+		t.Error(got)
+	}
+	for path, want := range map[string]codes.Code{
+		"/dev/no-such-disk":  codes.NotFound,
+		path + "/not-a-path": codes.Internal,
+	} {
+		if _, err := provision(t, path, func(*pb.Step) {}); status.Code(err) != want {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	_, blank := blankFile(t, 64*partition.MiB)
+	if _, err := provision(t, loop(t, blank), func(*pb.Step) {}); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("a blank disk: %v", err)
+	}
+}
+
+// provision calls the service as a boot does.
+func provision(t *testing.T, disk string, step func(*pb.Step)) (*pb.ProvisionResponse_Result, error) {
+	t.Helper()
+	broker := &rpc.Broker{}
+	broker.Serve("partition", func(r grpc.ServiceRegistrar) error { return Register(&applets.Env{}, r) })
+	defer broker.Stop()
+	conn, err := broker.As(rpc.Peer{Applet: "init"}).Dial(t.Context(), "partition")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	stream, err := pb.NewPartitionServiceClient(conn).Provision(t.Context(), &pb.ProvisionRequest{Disk: disk})
+	if err != nil {
+		return nil, err
+	}
+	var result *pb.ProvisionResponse_Result
+	for {
+		resp, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return result, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if resp.GetStep() != nil {
+			step(resp.GetStep())
+		}
+		if resp.GetResult() != nil {
+			result = resp.GetResult()
+		}
 	}
 }

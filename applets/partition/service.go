@@ -88,7 +88,7 @@ func makePlan(dev *partition.File, d *partition.Disk, repairOnly bool) (*partiti
 		return partition.MakeRepairPlan(d), nil
 	}
 	p, err := partition.MakePlan(d, partition.Layout, partition.RandomID)
-	if err == nil && !dev.IsBlock() {
+	if err == nil && !dev.TakesPartitions() {
 		p.Drop(partition.Format)
 	}
 	return p, err
@@ -127,6 +127,9 @@ func (s *server) Create(req *pb.CreateRequest, stream grpc.ServerStreamingServer
 		return statusOf(err)
 	}
 	defer dev.Close()
+	if err := d.Examine(dev); err != nil {
+		return statusOf(partition.ErrorFor(dev.Name(), err))
+	}
 	p, err := partition.MakeCreatePlan(d, partition.Layout, req.GetTakeOver(), partition.NewGUID(), partition.RandomID)
 	if err != nil {
 		return statusOf(partition.ErrorFor(dev.Name(), err))
@@ -189,6 +192,10 @@ func readTarget(t *pb.Target, o partition.Options) (*partition.File, *partition.
 	if err != nil {
 		return nil, nil, err
 	}
+	if dev.IsPartition() {
+		dev.Close()
+		return nil, nil, fmt.Errorf("%s is a partition: %w", t.GetPath(), errNotDisk)
+	}
 	d, err := partition.Read(dev)
 	if err == nil {
 		return dev, d, nil
@@ -202,8 +209,11 @@ func readTarget(t *pb.Target, o partition.Options) (*partition.File, *partition.
 	return nil, nil, err
 }
 
-// errNoPath says that a request names no disk.
-var errNoPath = errors.New("no path of a disk or a file was given")
+// What is wrong with the target of a request.
+var (
+	errNoPath  = errors.New("no path of a disk or a file was given")
+	errNotDisk = errors.New("name the whole disk that it is on")
+)
 
 // statusOf gives an error its gRPC code.
 func statusOf(err error) error {
@@ -222,7 +232,7 @@ func codeOf(err error) codes.Code {
 	var space *partition.SpaceError
 	var damaged *partition.DamagedError
 	switch {
-	case errors.Is(err, errNoPath):
+	case errors.Is(err, errNoPath), errors.Is(err, errNotDisk):
 		return codes.InvalidArgument
 	case partition.MayAppear(err):
 		return codes.NotFound
