@@ -59,8 +59,10 @@ func (l *logger) printf(level int, format string, a ...any) {
 			fmt.Fprintf(os.Stderr, "ichor: %s\r\n", line)
 			continue
 		}
-		// Facility 3 is "system daemons" (RFC 5424, table 1).
-		fmt.Fprintf(l.kmsg, "<%d>ichor: %s", 3<<3|level, line)
+		// Facility 3 is "system daemons" (RFC 5424, table 1). Without the
+		// newline the kernel holds the record back until the next one
+		// comes, in case that continues the line.
+		fmt.Fprintf(l.kmsg, "<%d>ichor: %s\n", 3<<3|level, line)
 	}
 }
 
