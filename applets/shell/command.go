@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +69,8 @@ type call struct {
 	row  utility
 	// code is the exit code if the utility returns no error.
 	code int
+	// pending is output that is flushed before the next read of an input.
+	pending *bufio.Writer
 }
 
 // handleExec runs a simple command for the interpreter.
@@ -92,11 +95,13 @@ func replaced(args []string) bool {
 }
 
 // beforeCall sees every command, function and builtin before it runs.
-func (s *shell) beforeCall(_ context.Context, args []string) ([]string, error) {
+func (s *shell) beforeCall(ctx context.Context, args []string) ([]string, error) {
 	if runtime.Callers(maxFrames, make([]uintptr, 1)) > 0 {
 		return nil, errTooDeep
 	}
-	s.waiting.Store(args[0] == "wait")
+	if !inBackground(ctx) {
+		s.waiting.Store(args[0] == "wait")
+	}
 	switch args[0] {
 	case "exit", "exec":
 		s.leave.Store(true)
@@ -156,6 +161,7 @@ func runUtility(ctx context.Context, c *call) error {
 	}
 	in := interruptible(ctx, c.in)
 	defer in.release()
+	in.owner = c
 	c.in = in
 	c.out = guardedWriter{ctx, c.out}
 	c.err = guardedWriter{ctx, c.err}
@@ -165,10 +171,11 @@ func runUtility(ctx context.Context, c *call) error {
 // inProcess runs fn on a goroutine of its own. One that panics fails alone; one
 // that does not end when it is interrupted is left behind.
 func (s *shell) inProcess(ctx context.Context, c *call, fn func(context.Context, *call) error) int {
-	if c.in == nil {
+	onTerminal := s.term != nil && c.in == io.Reader(s.term.file)
+	switch {
+	case c.in == nil, onTerminal && inBackground(ctx):
 		c.in = strings.NewReader("")
-	}
-	if s.term != nil && c.in == io.Reader(s.term.file) {
+	case onTerminal:
 		s.term.claim()
 	}
 	done := make(chan int, 1)

@@ -45,6 +45,8 @@ func (e *editor) readLine(ctx context.Context, prompt string) (string, error) {
 	if err := t.raw(); err != nil {
 		return "", err
 	}
+	// A command that was left behind may have left its deadline too.
+	t.file.SetReadDeadline(time.Time{})
 	defer context.AfterFunc(ctx, func() { t.file.SetReadDeadline(time.Unix(1, 0)) })()
 	in := &keys{r: t.file}
 	e.line = term.NewTerminal(keyboard{in, e.out}, prompt)

@@ -155,12 +155,14 @@ func (s *shell) spawn(ctx context.Context, c *call, path string) (int, error) {
 	if i, ok := c.in.(*input); ok {
 		cmd.Stdin = i.r
 	}
-	lent := s.prepare(ctx, cmd)
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if s.prepare(ctx, cmd) {
+		start = func() error { return s.term.lend(cmd) }
+	}
+	if err := start(); err != nil {
 		return 0, err
 	}
-	if lent {
-		s.term.lend(cmd.Process.Pid)
+	if s.term != nil && cmd.Stdin == io.Reader(s.term.given) {
 		defer s.term.takeBack()
 	}
 	stop := context.AfterFunc(ctx, func() { s.end(ctx, cmd) })

@@ -241,10 +241,10 @@ func (s *shell) runStatement(ctx context.Context, st *syntax.Stmt) (err error) {
 func (s *shell) exitCode(ctx context.Context, err error) int {
 	var status interp.ExitStatus
 	switch {
-	case err == nil:
-		return 0
 	case ctx.Err() != nil:
 		return exitInterrupted
+	case err == nil:
+		return 0
 	case errors.As(err, &status):
 		return int(status)
 	}

@@ -67,8 +67,10 @@ func (c *call) keyboard(ctx context.Context) (io.Reader, func(), error) {
 		f.Close()
 		return nil, nil, fmt.Errorf("cannot read the settings of the terminal: %w", err)
 	}
+	release := func() {}
 	if c.sh.term != nil {
-		c.sh.term.claim()
+		c.sh.term.hold()
+		release = c.sh.term.release
 	}
 	quiet := *old
 	quiet.Lflag &^= unix.ECHO | unix.ICANON
@@ -79,6 +81,7 @@ func (c *call) keyboard(ctx context.Context) (io.Reader, func(), error) {
 		unix.IoctlSetTermios(fd, unix.TCSETS, old)
 		in.release()
 		f.Close()
+		release()
 	}, nil
 }
 

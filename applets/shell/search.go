@@ -352,7 +352,8 @@ type searcher struct {
 
 func (s *searcher) run(r io.Reader) (err error) {
 	br := bufio.NewReaderSize(r, 32<<10)
-	head, _ := br.Peek(32 << 10)
+	br.Peek(1) // no more than one read: more may be long in coming
+	head, _ := br.Peek(br.Buffered())
 	s.binary = bytes.IndexByte(head, 0) >= 0
 	w, flush := s.c.buffered()
 	defer flush(&err)

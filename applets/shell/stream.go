@@ -44,6 +44,7 @@ type input struct {
 	ended chan struct{}
 	file  *os.File
 	own   bool
+	owner *call
 }
 
 // interruptible makes an input of a stream which others go on to use.
@@ -62,6 +63,10 @@ func interruptible(ctx context.Context, r io.Reader) *input {
 func (in *input) Read(p []byte) (int, error) {
 	if err := in.ctx.Err(); err != nil {
 		return 0, err
+	}
+	if in.owner != nil && in.owner.pending != nil {
+		// What is finished is shown before we wait for more.
+		in.owner.pending.Flush()
 	}
 	n, err := in.r.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) && in.ctx.Err() != nil {
@@ -98,7 +103,7 @@ func (c *call) open(ctx context.Context, name string) (*input, error) {
 		return nil, syscall.EISDIR
 	}
 	in := interruptible(ctx, f)
-	in.own = true
+	in.own, in.owner = true, c
 	return in, nil
 }
 

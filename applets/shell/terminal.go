@@ -3,6 +3,7 @@ package shell
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"unsafe"
@@ -28,8 +29,10 @@ type terminal struct {
 	saved unix.Termios // as we found it
 	group int          // our process group, 0 if the terminal is not ours to lend
 
-	mu   sync.Mutex
-	lent int // programs that the terminal is lent to
+	mu       sync.Mutex
+	lent     int // programs that the terminal is lent to
+	borrower int // the process group of the last of them
+	held     int // commands of ours that read keys and do not lend it
 }
 
 // openTerminal takes charge of the terminal that in is.
@@ -63,15 +66,22 @@ func (t *terminal) adopt() {
 	}
 }
 
-// setForeground makes a process group the one that the terminal's signals go
-// to. SIGTTOU is blocked meanwhile: it would stop us if we are not in front.
-func (t *terminal) setForeground(group int) error {
+// blockSIGTTOU keeps the kernel from stopping us for changing a terminal that we
+// are not in front of, until its result is called.
+func blockSIGTTOU() (unblock func()) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var block, old unix.Sigset_t
 	block.Val[0] = 1 << (unix.SIGTTOU - 1)
 	unix.PthreadSigmask(unix.SIG_BLOCK, &block, &old)
-	defer unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+	return func() {
+		unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
+		runtime.UnlockOSThread()
+	}
+}
+
+// setForeground makes a process group the one that the terminal's signals go to.
+func (t *terminal) setForeground(group int) error {
+	defer blockSIGTTOU()()
 	pgrp := int32(group)
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(t.fd), unix.TIOCSPGRP, uintptr(unsafe.Pointer(&pgrp)))
 	if errno != 0 {
@@ -80,15 +90,32 @@ func (t *terminal) setForeground(group int) error {
 	return nil
 }
 
-// lend puts a program into the foreground. It may have tried to read before
-// that and been stopped, hence the SIGCONT.
-func (t *terminal) lend(group int) {
+// lend starts a program which has a process group of its own, in the foreground
+// unless the terminal is held. The program puts itself there, before it runs:
+// so neither its first look at the terminal nor an early ctrl-C goes wrong. It
+// starts with SIGTTOU blocked, without which that would stop it.
+func (t *terminal) lend(cmd *exec.Cmd) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.group != 0 && t.held == 0 {
+		cmd.SysProcAttr.Foreground, cmd.SysProcAttr.Ctty = true, t.fd
+	}
+	defer blockSIGTTOU()()
+	if err := cmd.Start(); err != nil {
+		t.claim() // the new process may have got that far
+		return err
+	}
 	t.lent++
-	if t.group != 0 {
-		t.setForeground(group)
-		unix.Kill(-group, unix.SIGCONT)
+	t.borrower = cmd.Process.Pid
+	return nil
+}
+
+// handOver brings the borrower to the front after a hold. It may have tried to
+// read meanwhile and been stopped, hence the SIGCONT.
+func (t *terminal) handOver() {
+	if t.group != 0 && t.lent > 0 && t.held == 0 {
+		t.setForeground(t.borrower)
+		unix.Kill(-t.borrower, unix.SIGCONT)
 	}
 }
 
@@ -97,9 +124,25 @@ func (t *terminal) takeBack() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.lent--
-	if t.lent == 0 && t.group != 0 {
-		t.setForeground(t.group)
+	if t.lent == 0 {
+		t.claim()
 	}
+}
+
+// hold keeps the foreground for a command of ours that reads keys while a
+// program feeds it, until release.
+func (t *terminal) hold() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held++
+	t.claim()
+}
+
+func (t *terminal) release() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held--
+	t.handOver()
 }
 
 // claim brings the shell itself to the foreground.
@@ -114,6 +157,7 @@ func (t *terminal) set(change func(*unix.Termios)) error {
 	settings := t.saved
 	change(&settings)
 	t.claim()
+	defer blockSIGTTOU()()
 	if err := unix.IoctlSetTermios(t.fd, unix.TCSETS, &settings); err != nil {
 		return fmt.Errorf("cannot change the settings of the terminal: %w", err)
 	}
@@ -124,7 +168,10 @@ func (t *terminal) set(change func(*unix.Termios)) error {
 // Output stays processed, for what the background prints meanwhile.
 func (t *terminal) raw() error {
 	return t.set(func(s *unix.Termios) {
-		s.Iflag &^= unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON | unix.INPCK | unix.PARMRK
+		s.Iflag &^= unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.IXON | unix.INPCK | unix.PARMRK
+		// Carriage returns become newlines: lines that are typed ahead may
+		// be read by a program.
+		s.Iflag |= unix.ICRNL
 		s.Oflag |= unix.OPOST | unix.ONLCR
 		s.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 		s.Cc[unix.VMIN], s.Cc[unix.VTIME] = 1, 0

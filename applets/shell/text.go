@@ -53,6 +53,7 @@ func lines(r io.Reader, fn func(line []byte) error) error {
 // buffered gives a utility a buffered output. flush must be called at its end.
 func (c *call) buffered() (w *bufio.Writer, flush func(*error)) {
 	w = bufio.NewWriterSize(c.out, 32<<10)
+	c.pending = w
 	return w, func(err *error) {
 		if ferr := w.Flush(); *err == nil {
 			*err = ferr
