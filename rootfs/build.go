@@ -1,8 +1,6 @@
 package rootfs
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
@@ -220,7 +218,7 @@ func feed(cmd *exec.Cmd, write func(io.Writer) error) error {
 
 // InitTree makes the tree of the first archive of the initramfs. sum is the
 // SHA-256 of the squashfs.
-func InitTree(in Inputs, sum []byte) (*Tree, error) {
+func InitTree(in Inputs, sum string) (*Tree, error) {
 	t, err := NewTree([]Entry{{"/", dir | 0o755, "", ""}, {"/dev", dir | 0o755, "", ""}})
 	if err != nil {
 		return nil, err
@@ -240,7 +238,7 @@ func InitTree(in Inputs, sum []byte) (*Tree, error) {
 	if err := t.File(early.Init, 0o755, in.Binary); err != nil {
 		return nil, err
 	}
-	if err := t.Text(early.Checksum, 0o444, hex.EncodeToString(sum)+"\n"); err != nil {
+	if err := t.Text(early.Checksum, 0o444, sum+"\n"); err != nil {
 		return nil, err
 	}
 	return t, t.earlyModules(in.Kernel)
@@ -267,7 +265,7 @@ func (t *Tree) earlyModules(kernel string) error {
 // WriteInitramfs makes the initramfs with a squashfs in it. See package early
 // for what it holds.
 func WriteInitramfs(file, squashfs string, in Inputs) error {
-	sum, err := hashFile(squashfs)
+	sum, err := sumFile(squashfs)
 	if err != nil {
 		return err
 	}
@@ -315,17 +313,17 @@ func writeArchives(out *os.File, first, second *Tree, in Inputs) error {
 	return second.WriteCPIO(out, in.Time)
 }
 
-func hashFile(file string) ([]byte, error) {
+func sumFile(file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("cannot hash: %w", err)
+		return "", fmt.Errorf("cannot sum: %w", err)
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return nil, fmt.Errorf("cannot hash %s: %w", file, err)
+	sum, err := early.Sum(f)
+	if err != nil {
+		return "", fmt.Errorf("cannot sum %s: %w", file, err)
 	}
-	return h.Sum(nil), nil
+	return sum, nil
 }
 
 // Kernel returns the path of the kernel in an unpacked kernel package.

@@ -42,11 +42,11 @@ var imageSpace = partition.MustGUID("6A1F8F0E-6C0B-4E55-9A4C-0B7C1F1D7A53")
 func (d Disk) id() (partition.GUID, error) {
 	h := sha256.New()
 	for _, file := range []string{d.Kernel, d.Initramfs} {
-		sum, err := hashFile(file)
+		sum, err := sumFile(file)
 		if err != nil {
 			return partition.GUID{}, err
 		}
-		h.Write(sum)
+		io.WriteString(h, sum)
 	}
 	fmt.Fprintf(h, "%q %d", d.cmdline(), d.Time.Unix())
 	return partition.NameGUID(imageSpace, string(h.Sum(nil))), nil

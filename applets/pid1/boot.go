@@ -16,7 +16,6 @@ import (
 	rpcstatus "google.golang.org/grpc/status"
 
 	"ichor/mount"
-	"ichor/rootfs/early"
 	"ichor/rootfs/hardening"
 	"ichor/rootfs/modules"
 	"ichor/rpc"
@@ -26,7 +25,7 @@ import (
 
 // phases is the boot, from the root file system to ready.
 func (m *machine) phases() []phase {
-	// The partitions of the system disk by label, from phase devices on.
+	// The partitions of the system disk by label, from phase disk on.
 	devices := map[string]string{}
 	return []phase{
 		{"kernel", []task{
@@ -34,13 +33,13 @@ func (m *machine) phases() []phase {
 			{"sysctls", m.applySysctls},
 			{"pseudo file systems", m.mounts(mount.PhasePseudo, nil)},
 			{"loopback", loopbackUp},
-			{"modules", func(context.Context) error { return m.loadEarly(m.loader, early.ForDisks) }},
+			{"coldplug", m.coldplug},
 		}},
 		{"memory", []task{
 			{"tmpfs", m.mounts(mount.PhaseTmpfs, nil)},
 		}},
-		{"devices", []task{
-			{"coldplug", m.coldplug},
+		{"disk", []task{
+			{"modules", func(context.Context) error { return m.loadForDisks(m.loader) }},
 			{"system disk", func(ctx context.Context) error { return m.provision(ctx, devices) }},
 		}},
 		{"volumes", []task{
@@ -52,6 +51,7 @@ func (m *machine) phases() []phase {
 			{"files", m.files},
 		}},
 		{"services", []task{
+			{"devices", m.settle},
 			{"debugging shell", m.shellIfEnabled},
 		}},
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +19,9 @@ import (
 // coldplugWorkers is how many modules are loaded side by side.
 const coldplugWorkers = 4
 
-// coldplug loads the modules for the devices that are there, and from then on
-// for those that come. Listening starts first, so that none is missed.
+// coldplug begins to load the modules for the devices that are there, and from
+// then on for those that come. Listening starts first, so that none is missed.
+// It goes on beside the phases that follow; settle waits for its end.
 func (m *machine) coldplug(context.Context) error {
 	events, err := listenUevents()
 	if err != nil {
@@ -32,32 +32,28 @@ func (m *machine) coldplug(context.Context) error {
 	if err != nil {
 		return err
 	}
-	work := make(chan string)
-	var wg sync.WaitGroup
-	for range coldplugWorkers {
-		wg.Add(1)
-		rpc.Go("coldplug", func() {
-			defer wg.Done()
-			for alias := range work {
-				m.loadForDevice(alias)
-			}
-		})
-	}
+	work := make(chan string, len(aliases))
 	for _, a := range aliases {
 		work <- a
 	}
 	close(work)
-	wg.Wait()
-	m.watchPowerButtons()
+	for range coldplugWorkers {
+		m.settled.Add(1)
+		rpc.Go("coldplug", func() {
+			defer m.settled.Done()
+			for alias := range work {
+				m.load(m.loader, alias)
+			}
+		})
+	}
 	return nil
 }
 
-// loadForDevice loads the modules for a modalias. Most devices need none, and
-// one that cannot be driven must not stop the others.
-func (m *machine) loadForDevice(modalias string) {
-	if err := m.loader.Load(modalias); err != nil && !errors.Is(err, modules.ErrNotFound) {
-		m.log.printf(logWarning, "%v, ignoring", err)
-	}
+// settle waits until the devices that were there have their modules.
+func (m *machine) settle(context.Context) error {
+	m.settled.Wait()
+	m.watchPowerButtons()
+	return nil
 }
 
 // hotplug follows the kernel's events.
@@ -80,7 +76,7 @@ func (m *machine) hotplug(events *os.File) {
 			continue
 		}
 		if alias := e["MODALIAS"]; alias != "" {
-			rpc.Go("hotplug", func() { m.loadForDevice(alias) })
+			rpc.Go("hotplug", func() { m.load(m.loader, alias) })
 		}
 		if e["SUBSYSTEM"] == "input" && strings.HasPrefix(e["DEVNAME"], "input/event") {
 			m.watchPowerButton("/dev/" + e["DEVNAME"])
@@ -95,7 +91,7 @@ func (m *machine) recoldplug() {
 		m.log.printf(logWarning, "%v, ignoring", err)
 	}
 	for _, a := range aliases {
-		m.loadForDevice(a)
+		m.load(m.loader, a)
 	}
 	m.watchPowerButtons()
 }

@@ -2,20 +2,20 @@ package pid1
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"ichor/mount"
 	"ichor/rootfs/early"
 	"ichor/rootfs/modules"
+	"ichor/rpc"
 )
 
 // handedVar carries the records of the first life over to the second.
@@ -34,9 +34,9 @@ func (m *machine) initramfs(ctx context.Context) error {
 	loader := modules.NewLoader(ix)
 	loader.Params = modules.CommandLineParams(m.cmdline)
 	r, err := m.status.run(ctx, phase{"initramfs", []task{
-		{"root file system", func(context.Context) error { return mountRoot(loader) }},
+		{"root file system", func(context.Context) error { return m.mountRoot(loader) }},
 		{"checksum", func(context.Context) error { return verify(early.Squashfs, early.Checksum) }},
-		{"modules", func(context.Context) error { return m.loadEarly(loader, early.ForDisks) }},
+		{"modules", func(context.Context) error { return m.loadForDisks(loader) }},
 	}})
 	if err != nil {
 		return err
@@ -67,21 +67,40 @@ func (m *machine) mountEarly() error {
 	return m.log.open()
 }
 
-// loadEarly loads modules of the list by name. One that fails is said: only
-// what follows can tell whether it was needed.
-func (m *machine) loadEarly(l *modules.Loader, use early.Use) error {
+// loadForDisks loads the modules of the list that disks need, side by side. One
+// that fails is said: only what follows can tell whether it was needed.
+func (m *machine) loadForDisks(l *modules.Loader) error {
+	var wg sync.WaitGroup
 	for _, mod := range early.Modules {
-		if mod.Use != use {
+		if mod.Use != early.ForDisks {
 			continue
 		}
-		if err := l.Load(mod.Name); err != nil && !errors.Is(err, modules.ErrNotFound) {
-			m.log.printf(logWarning, "%v, ignoring", err)
-		}
+		wg.Add(1)
+		rpc.Go("load "+mod.Name, func() {
+			defer wg.Done()
+			m.load(l, mod.Name)
+		})
 	}
+	wg.Wait()
 	return nil
 }
 
-func mountRoot(l *modules.Loader) error {
+// load loads what a name or a modalias stands for. That there is no module, or
+// no such device, is as it should be for most of them.
+func (m *machine) load(l *modules.Loader, name string) {
+	err := l.Load(name)
+	switch {
+	case err == nil || errors.Is(err, modules.ErrNotFound):
+	case errors.Is(err, unix.ENODEV):
+		m.log.printf(logInfo, "%v, ignoring", err)
+	default:
+		m.log.printf(logWarning, "%v, ignoring", err)
+	}
+}
+
+// mountRoot mounts the squashfs, and then reads the binary from it ahead of its
+// start, while modules are still being loaded.
+func (m *machine) mountRoot(l *modules.Loader) error {
 	for _, mod := range early.Modules {
 		if mod.Use == early.ForRoot {
 			if err := l.Load(mod.Name); err != nil {
@@ -93,10 +112,17 @@ func mountRoot(l *modules.Loader) error {
 	if !ok {
 		return errors.New("the mount table has no row \"root\"")
 	}
-	return row.At(early.NewRoot).Apply(nil)
+	if err := row.At(early.NewRoot).Apply(nil); err != nil {
+		return err
+	}
+	if f, err := os.Open(filepath.Join(early.NewRoot, "sbin/init")); err == nil {
+		io.Copy(io.Discard, f)
+		f.Close()
+	}
+	return nil
 }
 
-// verify checks a file against its SHA-256.
+// verify checks a file against its checksum.
 func verify(file, sum string) error {
 	want, err := os.ReadFile(sum)
 	if err != nil {
@@ -107,12 +133,12 @@ func verify(file, sum string) error {
 		return fmt.Errorf("cannot verify %s: %w", file, err)
 	}
 	defer f.Close()
-	h := sha256.New()
-	if _, err := io.CopyBuffer(h, f, make([]byte, 1<<18)); err != nil {
+	got, err := early.Sum(f)
+	if err != nil {
 		return fmt.Errorf("cannot verify %s: %w", file, err)
 	}
-	if got := hex.EncodeToString(h.Sum(nil)); got != strings.TrimSpace(string(want)) {
-		return fmt.Errorf("cannot verify %s: its SHA-256 is %s and should be %s; the image is damaged: install it again", file, got, strings.TrimSpace(string(want)))
+	if got != strings.TrimSpace(string(want)) {
+		return fmt.Errorf("cannot verify %s: its checksum is %s and should be %s; the image is damaged: install it again", file, got, strings.TrimSpace(string(want)))
 	}
 	return nil
 }

@@ -40,7 +40,8 @@ type machine struct {
 	signals  sync.Once
 	ending   sync.Once
 	children children
-	buttons  sync.Map // input devices that are watched, by node
+	settled  sync.WaitGroup // coldplug
+	buttons  sync.Map       // input devices that are watched, by node
 }
 
 func newMachine(env *applets.Env) *machine {

@@ -174,8 +174,8 @@ func TestVerify(t *testing.T) {
 	dir := t.TempDir()
 	file, sum := filepath.Join(dir, "f"), filepath.Join(dir, "s")
 	os.WriteFile(file, []byte("abc"), 0o644)
-	// Of FIPS 180-2, appendix B.1.
-	os.WriteFile(sum, []byte("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n"), 0o644)
+	// As the tool xxhsum -H64 prints it.
+	os.WriteFile(sum, []byte("44bc2cf5ad770999\n"), 0o644)
 	if err := verify(file, sum); err != nil {
 		t.Error(err)
 	}
