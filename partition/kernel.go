@@ -101,20 +101,25 @@ func sysInt(dir, name string) (int64, error) {
 	return n, nil
 }
 
-// TellKernel makes the kernel's view of a disk agree with a table, partition
-// by partition (BLKPG), which works while other partitions are in use. When
-// that does not do it, it asks the kernel to read the table (BLKRRPART), which
-// the kernel refuses if anything on the disk is in use. At the end it waits
-// for the device nodes.
+// TellKernel makes the kernel's view of a disk agree with a table. If partitions
+// are new it asks the kernel to read the table (BLKRRPART), which the kernel
+// refuses if anything on the disk is in use: only partitions that it has read
+// itself have their labels in sysfs. The rest it tells partition by partition
+// (BLKPG). At the end it waits for the device nodes.
 func TellKernel(ctx context.Context, disk *File, t *Table) error {
 	dir, err := sysfsDir(disk.f)
 	if err != nil {
 		return err
 	}
+	known, err := KernelPartitions(dir)
+	if err != nil {
+		return err
+	}
+	if len(known) < len(t.byPosition()) {
+		_ = unix.IoctlSetInt(int(disk.f.Fd()), unix.BLKRRPART, 0)
+	}
 	if err := tellEach(disk, dir, t); err != nil {
-		if unix.IoctlSetInt(int(disk.f.Fd()), unix.BLKRRPART, 0) != nil {
-			return err
-		}
+		return err
 	}
 	return waitForNodes(ctx, filepath.Base(dir), t)
 }
