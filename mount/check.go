@@ -149,7 +149,7 @@ func (r Row) sourceDiffers(m *Info, device string) string {
 		if device != "" {
 			return ""
 		}
-		if label := partitionLabel(m.Major, m.Minor); label != r.Source {
+		if label := diskLabel(m); label != r.Source {
 			return fmt.Sprintf("the source is %s with label %q, not %q", m.Source, label, r.Source)
 		}
 	case LayerImage:

@@ -122,7 +122,8 @@ func onHost(t *testing.T, name string, args ...string) {
 	}
 }
 
-// xfsImage makes an XFS image of 300 MiB, the least that mkfs.xfs makes.
+// xfsImage makes an XFS image of 300 MiB, the least that mkfs.xfs makes; the
+// name, of at most 12 letters, is its label, too.
 func xfsImage(t *testing.T, name string) string {
 	t.Helper()
 	path := "/tmp/" + name + ".img"
@@ -130,7 +131,7 @@ func xfsImage(t *testing.T, name string) string {
 	must(t, err)
 	must(t, f.Truncate(300<<20))
 	must(t, f.Close())
-	onHost(t, "mkfs.xfs", "-q", "-f", path)
+	onHost(t, "mkfs.xfs", "-q", "-f", "-L", name, path)
 	return path
 }
 

@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // Rows returns the rows of the table that a phase mounts, in order.
@@ -120,6 +123,33 @@ func (r Row) option(name string) string {
 		}
 	}
 	return ""
+}
+
+// diskLabel returns the label of the partition that a mount is from. The kernel
+// knows it of partitions that it has read from a table; of one that was added
+// while it ran (BLKPG) there is only the label of the file system, which is the
+// same for what we made.
+func diskLabel(m *Info) string {
+	if label := partitionLabel(m.Major, m.Minor); label != "" {
+		return label
+	}
+	return filesystemLabel(m.Mountpoint)
+}
+
+// filesystemLabel asks a mounted file system for its label
+// (FS_IOC_GETFSLABEL of linux/fs.h).
+func filesystemLabel(target string) string {
+	const getFSLabel = 0x81009431
+	fd, err := unix.Open(target, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer unix.Close(fd)
+	var label [256]byte // FSLABEL_MAX
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), getFSLabel, uintptr(unsafe.Pointer(&label[0]))); errno != 0 {
+		return ""
+	}
+	return unix.ByteSliceToString(label[:])
 }
 
 // partitionLabel returns the GPT label of a block device, by its numbers.

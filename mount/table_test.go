@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -196,5 +197,21 @@ func TestCheckFindsEachDeviation(t *testing.T) {
 		if strings.Join(got, "; ") != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
+	}
+}
+
+// TestFilesystemLabel reads back the label that mkfs.xfs gave, by which a
+// partition is known that the kernel has not read from a table.
+func TestFilesystemLabel(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	must(t, os.Mkdir("/a", 0o755))
+	must(t, Mount(attached(t, xfsImage(t, "LABELLED")), "/a", "xfs", Options{}))
+	defer Unmount("/a", 0)
+	m, err := Find("/a")
+	must(t, err)
+	if got := diskLabel(m); got != "LABELLED" {
+		t.Errorf("label %q, want LABELLED", got)
 	}
 }
