@@ -262,11 +262,13 @@ func (c *call) parse(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// numbered turns the old "-5" into "-n5" (for flag "n").
+// numbered turns the old "-5" into "-n5" (for flag "n"), unless it is the value
+// of a flag.
 func numbered(args []string, flag string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
-		if len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9' {
+		isValue := i > 0 && len(args[i-1]) == 2 && args[i-1][0] == '-' && strings.Contains("nc", args[i-1][1:])
+		if !isValue && len(a) > 1 && a[0] == '-' && a[1] >= '0' && a[1] <= '9' {
 			a = "-" + flag + a[1:]
 		}
 		out[i] = a

@@ -65,6 +65,9 @@ type lineBreaker struct {
 
 func (l *lineBreaker) Write(p []byte) (int, error) {
 	written := 0
+	if l.column == 0 && string(p) == "\n" {
+		return 1, nil // the library ends even an empty output with a newline
+	}
 	for len(p) > 0 {
 		n := min(l.width-l.column, len(p))
 		if n == 0 && p[0] != '\n' {
@@ -267,7 +270,7 @@ func (c *call) eachTarget(args []string, fn func(from, to string) error) error {
 	info, err := os.Stat(c.path(last))
 	into := err == nil && info.IsDir()
 	if !into && (len(args) > 2 || strings.HasSuffix(last, "/")) {
-		return applets.Usagef("the target '%s' is not a folder", last)
+		return fmt.Errorf("the target '%s' is not a folder", last)
 	}
 	for _, from := range args[:len(args)-1] {
 		to := last
@@ -434,10 +437,15 @@ func moveFiles(ctx context.Context, c *call) error {
 		return err
 	}
 	return c.eachTarget(flags.Args(), func(from, to string) error {
-		if _, err := os.Lstat(c.path(to)); err == nil && *keep {
+		target, err := os.Lstat(c.path(to))
+		if err == nil && *keep {
 			return nil
 		}
-		err := c.move(ctx, from, to)
+		if source, serr := os.Lstat(c.path(from)); err == nil && serr == nil && os.SameFile(source, target) {
+			c.warn("cannot move '%s': '%s' is the same file", from, to)
+			return nil
+		}
+		err = c.move(ctx, from, to)
 		switch {
 		case err != nil && stopped(ctx, err):
 			return err

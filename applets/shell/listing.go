@@ -23,6 +23,7 @@ type lister struct {
 	all, almost, long, directory        bool
 	recursive, human, reverse, byTime   bool
 	bySize, classify, one, inode, plain bool
+	follow                              bool
 	width                               int
 	blocks                              int // listings printed so far
 }
@@ -50,6 +51,7 @@ func listFiles(ctx context.Context, c *call) error {
 	flags.BoolVarP(&l.one, "one", "1", false, "show one name a line")
 	flags.BoolVarP(&l.inode, "inode", "i", false, "show inode numbers")
 	flags.BoolVarP(&l.plain, "numeric-uid-gid", "n", false, "long, with numbers for owner and group")
+	flags.BoolVarP(&l.follow, "dereference", "L", false, "show what links lead to")
 	if err := c.parse(flags); err != nil {
 		return err
 	}
@@ -68,7 +70,7 @@ func listFiles(ctx context.Context, c *call) error {
 func (l *lister) list(ctx context.Context, names []string) error {
 	var files, dirs []entry
 	for _, name := range names {
-		e, err := l.stat(name, l.c.path(name), !l.long && !l.directory)
+		e, err := l.stat(name, l.c.path(name), l.follow || !l.long && !l.directory && !l.classify)
 		switch {
 		case err != nil:
 			l.c.cannot("access", name, err)
@@ -160,7 +162,7 @@ func (l *lister) read(dir entry) []entry {
 	}
 	var entries []entry
 	for _, name := range names {
-		e, err := l.stat(name, strings.TrimSuffix(dir.path, "/")+"/"+name, false)
+		e, err := l.stat(name, strings.TrimSuffix(dir.path, "/")+"/"+name, l.follow)
 		if err != nil {
 			l.c.cannot("access", name, err)
 			continue

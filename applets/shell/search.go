@@ -149,7 +149,7 @@ func fromPOSIX(p string, extended bool) string {
 			b.WriteString(`\*`)
 			i++
 		case !extended && strings.IndexByte("+?(){}|", ch) >= 0,
-			!extended && ch == '^' && !startsBranch(p[:i], false),
+			!extended && ch == '^' && (!startsBranch(p[:i], false) || strings.HasSuffix(p[:i], "^")),
 			!extended && ch == '$' && i+1 < len(p) && !strings.HasPrefix(p[i+1:], `\)`) && !strings.HasPrefix(p[i+1:], `\|`),
 			extended && ch == '{' && !repetition(p[i:]):
 			b.WriteByte('\\')

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,6 +47,24 @@ func greet(_ context.Context, env *applets.Env, args []string) error {
 	return nil
 }
 
+// buffer is a bytes.Buffer that the parts of a pipeline may share.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
 // run runs a script with -c in a folder and returns what it printed.
 func run(t *testing.T, dir, script string, args ...string) (out, errOut string, code int) {
 	t.Helper()
@@ -56,7 +75,7 @@ func runWithInput(t *testing.T, dir, in, script string, args ...string) (out, er
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var o, e bytes.Buffer
+	var o, e buffer
 	env := &applets.Env{Stdio: applets.Stdio{In: strings.NewReader(in), Out: &o, Err: &e}, Name: "shell", Dir: dir, Version: "test", Table: testTable()}
 	err := Run(ctx, env, append([]string{"-c", script}, args...))
 	var exit *applets.ExitError
@@ -170,7 +189,7 @@ func TestEndlessRecursion(t *testing.T) {
 func TestHangingAppletIsLeftBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	time.AfterFunc(100*time.Millisecond, cancel)
-	var o, e bytes.Buffer
+	var o, e buffer
 	env := &applets.Env{Stdio: applets.Stdio{In: strings.NewReader(""), Out: &o, Err: &e}, Dir: t.TempDir(), Table: testTable()}
 	err := Run(ctx, env, []string{"-c", "hang"})
 	if applets.ExitCode(err) != 130 || !strings.Contains(e.String(), "left behind") {
@@ -188,7 +207,7 @@ func TestInterruptions(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(context.Background())
 			time.AfterFunc(200*time.Millisecond, cancel)
-			var o, e bytes.Buffer
+			var o, e buffer
 			env := &applets.Env{Stdio: applets.Stdio{In: strings.NewReader(""), Out: &o, Err: &e}, Dir: dir, Table: testTable()}
 			done := make(chan error, 1)
 			go func() { done <- Run(ctx, env, []string{"-c", script}) }()
@@ -209,7 +228,7 @@ func TestInterruptions(t *testing.T) {
 
 func TestScriptFile(t *testing.T) {
 	dir := write(t, map[string]string{"s": "echo \"$1\"; exit 5\n"})
-	var o, e bytes.Buffer
+	var o, e buffer
 	env := &applets.Env{Stdio: applets.Stdio{In: strings.NewReader(""), Out: &o, Err: &e}, Dir: dir}
 	err := Run(context.Background(), env, []string{"s", "arg"})
 	if o.String() != "arg\n" || applets.ExitCode(err) != 5 {
@@ -226,7 +245,7 @@ func TestScriptFromPipe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var o, e bytes.Buffer
+	var o, e buffer
 	env := &applets.Env{Stdio: applets.Stdio{In: r, Out: &o, Err: &e}, Dir: t.TempDir()}
 	done := make(chan error, 1)
 	go func() { done <- Run(context.Background(), env, nil) }()

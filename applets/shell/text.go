@@ -70,18 +70,19 @@ func catFiles(ctx context.Context, c *call) error {
 	if err := c.parse(flags); err != nil {
 		return err
 	}
-	n := 0
+	n, atStart := 0, true
 	return c.inputs(ctx, flags.Args(), func(_ string, r io.Reader) error {
 		if !*number && !*show {
 			_, err := io.Copy(c.out, r)
 			return err
 		}
 		return lines(r, func(line []byte) error {
-			n++
 			prefix, text := "", string(line)
-			if *number {
+			if *number && atStart {
+				n++
 				prefix = fmt.Sprintf("%6d\t", n)
 			}
+			atStart = bytes.HasSuffix(line, []byte("\n"))
 			if *show {
 				text = visible(line)
 			}
@@ -441,7 +442,12 @@ func countWords(ctx context.Context, c *call) error {
 	var all []counts
 	var names []string
 	var total counts
+	width, known := 1, int64(0)
 	err := c.inputs(ctx, flags.Args(), func(name string, r io.Reader) error {
+		size, regular := sizeOfInput(r)
+		if known += size; !regular {
+			width = 7
+		}
 		n, err := count(r)
 		total.add(n)
 		all, names = append(all, n), append(names, name)
@@ -453,9 +459,9 @@ func countWords(ctx context.Context, c *call) error {
 	if flags.NArg() > 1 {
 		all, names = append(all, total), append(names, "total")
 	}
-	width := len(strconv.FormatInt(total.bytes, 10))
+	width = max(width, len(strconv.FormatInt(known, 10)))
 	if flags.NArg() == 0 {
-		names, width = []string{""}, 7
+		names = []string{""}
 	}
 	if flags.NArg() < 2 && strings.Count(fmt.Sprint(wanted), "true") == 1 {
 		width = 1
@@ -464,6 +470,20 @@ func countWords(ctx context.Context, c *call) error {
 		fmt.Fprintln(c.out, n.row(wanted, width, names[i]))
 	}
 	return nil
+}
+
+// sizeOfInput returns the size of an input if it is a regular file: wc makes its
+// columns as wide as the sum needs.
+func sizeOfInput(r io.Reader) (size int64, regular bool) {
+	in, ok := r.(*input)
+	if !ok || in.file == nil {
+		return 0, false
+	}
+	info, err := in.file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	return info.Size(), true
 }
 
 // row prints the wanted counts and the name.
@@ -878,10 +898,13 @@ func countUp(ctx context.Context, c *call) (err error) {
 	return s.print(ctx, w, *separator, *equal)
 }
 
-// negativeNumbers ends the flags before the first number below zero.
+// negativeNumbers ends the flags before the first number, which may be negative.
 func negativeNumbers(args []string) []string {
 	for i, a := range args {
-		if _, err := strconv.ParseFloat(a, 64); err == nil && a[0] == '-' {
+		if i > 0 && args[i-1] == "-s" {
+			continue
+		}
+		if _, err := strconv.ParseFloat(a, 64); err == nil {
 			return slices.Insert(slices.Clone(args), i, "--")
 		}
 	}
