@@ -173,7 +173,7 @@ func (t *Tree) WriteSquashfs(file string, in Inputs) error {
 	stamp := strconv.FormatInt(in.Time.Unix(), 10)
 	cmd := exec.Command("mksquashfs", "-", file, "-tar", "-noappend", "-quiet", "-no-progress",
 		"-no-xattrs", "-no-exports", "-root-mode", "0755", "-root-uid", "0", "-root-gid", "0",
-		"-root-time", stamp, "-mkfs-time", stamp,
+		"-all-time", stamp, "-mkfs-time", stamp,
 		"-comp", "zstd", "-Xcompression-level", strconv.Itoa(in.Level), "-b", strconv.Itoa(in.Block))
 	// mksquashfs refuses to have the time from two sides.
 	cmd.Env = withoutVariable(os.Environ(), "SOURCE_DATE_EPOCH")
@@ -217,7 +217,7 @@ func feed(cmd *exec.Cmd, write func(io.Writer) error) error {
 }
 
 // InitTree makes the tree of the first archive of the initramfs. sum is the
-// SHA-256 of the squashfs.
+// checksum of the squashfs.
 func InitTree(in Inputs, sum string) (*Tree, error) {
 	t, err := NewTree([]Entry{{"/", dir | 0o755, "", ""}, {"/dev", dir | 0o755, "", ""}})
 	if err != nil {

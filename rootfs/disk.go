@@ -37,7 +37,7 @@ type Disk struct {
 // content.
 var imageSpace = partition.MustGUID("6A1F8F0E-6C0B-4E55-9A4C-0B7C1F1D7A53")
 
-// ids returns the identifier of the disk; all others are made from it. Other
+// id returns the identifier of the disk; all others are made from it. Other
 // content makes another disk.
 func (d Disk) id() (partition.GUID, error) {
 	h := sha256.New()

@@ -26,7 +26,7 @@ if [ -z "${ACCEL:-}" ]; then
 fi
 case $ACCEL in
 kvm) set -- -accel kvm -cpu host ;;
-tcg) set -- -accel tcg,thread=multi ;;
+tcg) set -- -accel tcg,thread=multi -cpu max ;; # with RDRAND: no wait for entropy
 *) echo "run.sh: ACCEL=$ACCEL: want kvm or tcg" >&2; exit 2 ;;
 esac
 
@@ -41,5 +41,6 @@ fi
 
 echo "Booting $disk ($firmware, $ACCEL). Leave QEMU with ctrl-A x."
 # shellcheck disable=SC2086
-exec qemu-system-x86_64 "$@" -m "${MEM:-1024}" -smp "${CPUS:-2}" -nographic -nic none \
+exec qemu-system-x86_64 "$@" -m "${MEM:-1024}" -smp "${CPUS:-2}" -display none \
+	-nodefaults -vga std -serial mon:stdio \
 	-drive file="$disk",format=raw,if=virtio ${QEMU_ARGS:-}

@@ -73,12 +73,12 @@ func Run(ctx context.Context, env *applets.Env, args []string) error {
 // build is one run: flags and where to say what is done.
 type build struct {
 	rootfs.Inputs
-	env    *applets.Env
-	format *applets.Format
-	out    string
-	words  []string
-	diskFile  string
-	epoch  int64
+	env      *applets.Env
+	format   *applets.Format
+	out      string
+	words    []string
+	diskFile string
+	epoch    int64
 }
 
 // run parses flags and does the work of a verb.
@@ -258,4 +258,3 @@ func printTree(b *build) error {
 		}
 	})
 }
-

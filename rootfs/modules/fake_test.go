@@ -234,6 +234,15 @@ func TestLoadErrors(t *testing.T) {
 	}
 }
 
+// TestLoadMissingFile has a module in the index whose file is not there.
+func TestLoadMissingFile(t *testing.T) {
+	l := NewLoader(openFake(t))
+	err := l.Load("mid")
+	if !errors.Is(err, os.ErrNotExist) || strings.Contains(err.Error(), "symbol") {
+		t.Errorf("error %v, want one about a missing file", err)
+	}
+}
+
 // TestLoadTogether has many callers for modules that depend on one another,
 // among them a circle. Each module is loaded once, after what it needs.
 func TestLoadTogether(t *testing.T) {

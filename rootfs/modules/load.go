@@ -3,6 +3,7 @@ package modules
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,7 +30,10 @@ func (e *LoadError) Unwrap() error { return e.Err }
 
 // hint explains the errnos that finit_module(2) uses in its own way.
 func hint(err error) string {
+	var open *fs.PathError
 	switch {
+	case errors.As(err, &open):
+		return ""
 	case errors.Is(err, unix.ENOEXEC):
 		return " (not a module for this kernel)"
 	case errors.Is(err, unix.ENOKEY), errors.Is(err, unix.EKEYREJECTED), errors.Is(err, unix.EBADMSG):
@@ -161,14 +165,14 @@ func isLive(name string) bool {
 
 // finit loads a file as a module.
 func finit(path, params string) error {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	f, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("open: %w", err)
+		return err
 	}
-	defer unix.Close(fd)
+	defer f.Close()
 	flags := 0
 	if !strings.HasSuffix(path, ".ko") {
 		flags = unix.MODULE_INIT_COMPRESSED_FILE
 	}
-	return unix.FinitModule(fd, params, flags)
+	return unix.FinitModule(int(f.Fd()), params, flags)
 }
