@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -502,7 +503,7 @@ func pingHost(ctx context.Context, c *call) error {
 	}
 	p := probing.New(flags.Arg(0))
 	p.SetLogger(probing.NoopLogger{})
-	p.SetPrivileged(true)
+	p.SetPrivileged(os.Geteuid() == 0) // else by the sockets that the kernel allows to groups
 	p.SetNetwork(map[bool]string{false: "ip4", true: "ip6"}[*v6 || isIPv6(flags.Arg(0))])
 	p.Interval, p.Size, p.TTL = seconds(*interval), *size, *ttl
 	if net.ParseIP(*source) != nil {

@@ -57,10 +57,15 @@ func openTerminal(in *os.File) (*terminal, error) {
 // adopt makes the terminal our controlling one if we lead a session without
 // one, and finds out whether it is ours to lend.
 func (t *terminal) adopt() {
-	if sid, err := unix.Getsid(0); err == nil && sid == os.Getpid() {
+	sid, _ := unix.Getsid(0)
+	leader := sid == os.Getpid()
+	if leader {
 		unix.IoctlSetInt(t.fd, unix.TIOCSCTTY, 0)
 	}
-	if _, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err == nil {
+	if front, err := unix.IoctlGetInt(t.fd, unix.TIOCGPGRP); err == nil {
+		if front != unix.Getpgrp() && !leader {
+			unix.Kill(0, unix.SIGTTIN) // started with &: wait for fg, as shells do
+		}
 		t.group = unix.Getpgrp()
 		t.setForeground(t.group)
 	}
