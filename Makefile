@@ -1,5 +1,4 @@
 # Ichor. `make help` says what there is; out/ holds what is made.
-comma := ,
 KERNEL ?= cloud
 LEVEL ?= 19
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
@@ -9,10 +8,8 @@ VERSION := $(shell git describe --tags --always --dirty)
 kernel := out/cache/kernel-$(KERNEL)
 foreign := out/cache/foreign
 package := $(if $(filter generic,$(KERNEL)),linux-image-amd64,linux-image-cloud-amd64)
-# What of the generic kernel is for desktops and phones.
-skip := $(if $(filter generic,$(KERNEL)),--skip sound$(comma)drivers/gpu$(comma)drivers/media)
 ichor := out/ichor image
-flags := --kernel $(kernel) --foreign $(foreign) --level $(LEVEL) $(skip)
+flags := --kernel $(kernel) --foreign $(foreign) --level $(LEVEL) $(if $(filter generic,$(KERNEL)),--no-desktop)
 
 .PHONY: help deps run test image generate clean FORCE
 .DELETE_ON_ERROR:

@@ -64,3 +64,21 @@ var Table = []Entry{
 	{"/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n", "names of groups"},
 	{"/etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nhosts: files dns\n", "/etc/hosts before DNS"},
 }
+
+// DesktopFolders are the folders of modules, below kernel/ in a folder of
+// modules, that no server needs: what Debian's kernel for real hardware has for
+// desktops, phones, laboratories and amateurs. Modules that need one of theirs
+// are left out, too.
+var DesktopFolders = []string{
+	"sound",
+	"drivers/accessibility", "drivers/atm", "drivers/bluetooth", "drivers/comedi", "drivers/firewire",
+	"drivers/gpu", "drivers/iio", "drivers/input/joystick", "drivers/input/tablet", "drivers/input/touchscreen",
+	"drivers/isdn", "drivers/leds", "drivers/media", "drivers/memstick", "drivers/mtd", "drivers/parport",
+	"drivers/pcmcia", "drivers/platform", "drivers/soundwire", "drivers/staging", "drivers/thunderbolt",
+	"drivers/usb/gadget", "drivers/usb/misc", "drivers/usb/serial", "drivers/video", "drivers/w1",
+	"drivers/net/arcnet", "drivers/net/can", "drivers/net/fddi", "drivers/net/hamradio",
+	"drivers/net/ieee802154", "drivers/net/plip", "drivers/net/slip", "drivers/net/wireless", "drivers/net/wwan",
+	"net/6lowpan", "net/appletalk", "net/atm", "net/ax25", "net/batman-adv", "net/bluetooth", "net/can",
+	"net/ieee802154", "net/lapb", "net/mac80211", "net/mac802154", "net/netrom", "net/nfc", "net/phonet",
+	"net/rose", "net/wireless", "net/x25",
+}

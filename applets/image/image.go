@@ -79,6 +79,8 @@ type build struct {
 	words    []string
 	diskFile string
 	epoch    int64
+
+	noDesktop bool
 }
 
 // run parses flags and does the work of a verb.
@@ -108,7 +110,7 @@ func (b *build) flags(f *pflag.FlagSet) {
 	f.StringVar(&b.Binary, "binary", "", "the `program` to put in (default: this one)")
 	f.StringVar(&b.Kernel, "kernel", "out/cache/kernel-cloud", "`folder` with the kernel package unpacked")
 	f.StringVar(&b.Foreign, "foreign", "out/cache/foreign", "`folder` with xfsprogs and its libraries unpacked")
-	f.StringSliceVar(&b.Skip, "skip", nil, "`folders` of modules to leave out, e.g. sound,drivers/media")
+	f.BoolVar(&b.noDesktop, "no-desktop", false, "leave out modules for desktops and phones")
 	f.IntVar(&b.Level, "level", 19, "how hard zstd tries, 1 to 22; 9 is good enough for trying things out")
 	f.IntVar(&b.Block, "block", 1<<20, "block size of the squashfs in `bytes`")
 	f.StringSliceVar(&b.words, "word", nil, "`word` to add to the kernel command line")
@@ -134,6 +136,9 @@ func (b *build) complete() error {
 	}
 	if b.Level < 1 || b.Level > 22 {
 		return applets.Usagef("--level %d: want 1 to 22", b.Level)
+	}
+	if b.noDesktop {
+		b.Skip = rootfs.DesktopFolders
 	}
 	b.Version = b.env.Version
 	for _, a := range b.env.Table {
