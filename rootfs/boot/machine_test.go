@@ -226,6 +226,7 @@ func (m *machine) ready() string {
 	if match[2] != "" {
 		m.t.Fatal(match[2])
 	}
+	m.t.Logf("%.1f s after power on: ready in %s s", time.Since(m.Started).Seconds(), match[1])
 	return match[1]
 }
 
@@ -307,7 +308,8 @@ var busy = regexp.MustCompile(`ichor: (cannot unmount|.* does not stop|shutdown 
 // down waits until everything is stopped and unmounted.
 func (m *machine) down() {
 	m.t.Helper()
-	m.expect(`reboot: (Restarting system|Power down)`, downTime)
+	match := m.expect(`reboot: (Restarting system|Power down)`, downTime)
+	m.t.Logf("%.1f s after power on: %s", time.Since(m.Started).Seconds(), match[1])
 	if said := busy.FindString(m.Log()); said != "" {
 		m.t.Errorf("not a clean end: %s", said)
 	}
