@@ -2,7 +2,6 @@ package partition
 
 import (
 	"bytes"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -11,15 +10,15 @@ import (
 // layered is a Memory with changes on top, in sectors of 512 bytes, so that
 // many states of one disk cost little.
 type layered struct {
-	*Memory
+	Device
 	changes map[int64][]byte
 }
 
-func layer(m *Memory) *layered { return &layered{m, map[int64][]byte{}} }
+func layer(d Device) *layered { return &layered{d, map[int64][]byte{}} }
 
 // ReadAt reads through the changes.
 func (l *layered) ReadAt(b []byte, off int64) (int, error) {
-	n, err := l.Memory.ReadAt(b, off)
+	n, err := l.Device.ReadAt(b, off)
 	for at := off &^ 511; at < off+int64(n); at += 512 {
 		if c, ok := l.changes[at]; ok {
 			copy(b[max(at-off, 0):n], c[max(off-at, 0):])
@@ -38,10 +37,8 @@ func (l *layered) WriteAt(b []byte, off int64) (int, error) {
 
 // flat returns the content as a Memory.
 func (l *layered) flat() *Memory {
-	m := &Memory{Data: slices.Clone(l.Data), Sector: l.Sector}
-	for off, b := range l.changes {
-		copy(m.Data[off:], b)
-	}
+	m := NewMemory(l.Size(), l.SectorSize())
+	l.ReadAt(m.Data, 0)
 	return m
 }
 
@@ -62,8 +59,9 @@ func newRecorder(m *Memory) *recorder { return &recorder{layer(m), [][]sectorWri
 // WriteAt records a write in units that a disk writes as a whole.
 func (r *recorder) WriteAt(b []byte, off int64) (int, error) {
 	last := len(r.batches) - 1
-	for i := 0; i < len(b); i += r.Sector {
-		piece := b[i:min(i+r.Sector, len(b))]
+	size := r.SectorSize()
+	for i := 0; i < len(b); i += size {
+		piece := b[i:min(i+size, len(b))]
 		r.batches[last] = append(r.batches[last], sectorWrite{off + int64(i), slices.Clone(piece)})
 	}
 	return r.layered.WriteAt(b, off)
@@ -81,12 +79,12 @@ func (r *recorder) Sync() error {
 // the writes of a batch.
 func (r *recorder) cuts(check func(what string, l *layered)) {
 	random := rand.New(rand.NewPCG(1, 2))
-	disk := layer(r.Memory)
+	disk := layer(r.Device)
 	for _, batch := range r.batches {
-		for range 20 {
+		for range 12 {
 			check("subset", disk.with(batch, func(int) bool { return random.IntN(2) == 0 }))
 		}
-		for n := 0; n < len(batch); n += 1 + len(batch)/100 {
+		for n := 0; n < len(batch); n += 1 + len(batch)/60 {
 			check("prefix", disk.with(batch, func(i int) bool { return i <= n }))
 		}
 		disk = disk.with(batch, func(int) bool { return true })
@@ -96,10 +94,13 @@ func (r *recorder) cuts(check func(what string, l *layered)) {
 
 // with returns the disk with some of the writes of a batch.
 func (l *layered) with(batch []sectorWrite, chosen func(int) bool) *layered {
-	c := &layered{l.Memory, maps.Clone(l.changes)}
+	c := layer(l)
 	for i, w := range batch {
-		if chosen(i) {
-			c.WriteAt(w.data, w.off)
+		if !chosen(i) {
+			continue
+		}
+		for at := 0; at < len(w.data); at += 512 {
+			c.changes[w.off+int64(at)] = w.data[at:][:512]
 		}
 	}
 	return c
@@ -191,6 +192,7 @@ func powerCases(t *testing.T, sector int) map[string]*Memory {
 		"backup entries damaged":         damaged(done, done.Size()-int64(sector)-16384, 64),
 		"grown, primary entries damaged": grown(damaged(done, tableOf(t, done).entriesOffset()+200, 64), 8*MiB),
 		"grown, only a field damaged":    grown(damaged(done, header+60, 1), 4096),
+		"only the guard wiped":           wiped(done, bootCodeSize, 512-bootCodeSize),
 		"sector 0 wiped":                 wiped(done, 0, 512),
 		"start wiped":                    wiped(done, 0, int(entries+16384)),
 	}
@@ -269,7 +271,7 @@ func TestPowerCutIsRecovered(t *testing.T) {
 				if n++; n%17 != 0 {
 					return
 				}
-				r := &recorder{&layered{m.Memory, maps.Clone(m.changes)}, [][]sectorWrite{nil}}
+				r := &recorder{layer(m), [][]sectorWrite{nil}}
 				if err := Apply(t.Context(), r, planned(t, r), nil); err != nil {
 					t.Fatal(err)
 				}

@@ -145,7 +145,7 @@ func FuzzRead(f *testing.F) {
 		header, entries = fill(header, headerSize), fill(entries, entryCount*entrySize)
 		m := layer(&Memory{Data: empty.Data, Sector: 512})
 		if big {
-			m.Sector = 4096
+			m = layer(&Memory{Data: empty.Data, Sector: 4096})
 		}
 		fuzzOne(t, m, header, entries, primary)
 		// Most inputs fail at a checksum; put these right to get further.
@@ -165,7 +165,7 @@ func fill(b []byte, n int) []byte { return append(slices.Clone(b), make([]byte, 
 // must survive being written.
 func fuzzOne(t *testing.T, m *layered, header, entries []byte, primary bool) {
 	clear(m.changes)
-	size, sectors := int64(m.Sector), m.Size()/int64(m.Sector)
+	size, sectors := int64(m.SectorSize()), m.Size()/int64(m.SectorSize())
 	at := size
 	if !primary {
 		at = (sectors - 1) * size
@@ -173,7 +173,7 @@ func fuzzOne(t *testing.T, m *layered, header, entries []byte, primary bool) {
 	if off := binary.LittleEndian.Uint64(header[72:]); off < uint64(sectors) && int64(off)*size+int64(len(entries)) <= m.Size() {
 		m.WriteAt(entries, int64(off)*size)
 	}
-	m.WriteAt(fill(header, m.Sector), at)
+	m.WriteAt(fill(header, m.SectorSize()), at)
 	guard := make(mbr, 512)
 	guard.protect(uint64(sectors))
 	m.WriteAt(guard, 0)
