@@ -186,6 +186,7 @@ func (s *session) leave(code int) {
 }
 
 func TestTyping(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.wantLine("echo hello", "hello")
 	s.wantLine("x=5; echo $((x*2))", "10")
@@ -209,12 +210,14 @@ func TestTyping(t *testing.T) {
 }
 
 func TestLeavingWithCtrlD(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("\x04")
 	s.leave(0)
 }
 
 func TestDirectoryInPrompt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	long := filepath.Join(dir, strings.Repeat("long", 20))
 	if err := os.Mkdir(long, 0o755); err != nil {
@@ -231,6 +234,7 @@ func TestDirectoryInPrompt(t *testing.T) {
 }
 
 func TestHistory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "history")
 	s := start(t, dir, "HISTFILE="+file)
@@ -260,6 +264,7 @@ func TestHistory(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	dir := write(t, map[string]string{"alpha.txt": "A\n", "alpine": "P\n", "with space": "S\n", "dir/inner": "I\n"})
 	s := start(t, dir)
 	s.wantLine("cat alph\t", "A")
@@ -286,6 +291,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestContinuation(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	for _, lines := range [][]string{
 		{"for i in 1 2", "do echo $i", "done", "1\r\n2"},
@@ -351,6 +357,7 @@ func (s *session) comes(text string, patience time.Duration) bool {
 }
 
 func TestCtrlC(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("garbage\x03")
 	s.expect("^C\r")
@@ -384,6 +391,7 @@ func TestCtrlC(t *testing.T) {
 
 // TestBackgroundSurvivesCtrlC checks that ctrl-C ends only what runs in front.
 func TestBackgroundSurvivesCtrlC(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := start(t, dir)
 	s.wantLine("{ sleep 1; echo own >own; } &", "")
@@ -396,6 +404,7 @@ func TestBackgroundSurvivesCtrlC(t *testing.T) {
 // TestForeground checks that a program which reads the terminal is in its
 // foreground process group, and that the shell is again afterwards.
 func TestForeground(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	const show = `/bin/sh -c 'set -- $(cat /proc/$$/stat); echo $(( $5 == $8 )) $(( $5 == $1 ))'`
 	s.wantLine(show, "1 1")
@@ -433,6 +442,7 @@ func (s *session) echo(command string) {
 // TestTypeAhead checks that what is typed while a program runs reaches the next
 // line.
 func TestTypeAhead(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("echo sta''rted; sleep 0.3\r")
 	s.expect("started\r\n")
@@ -445,6 +455,7 @@ func TestTypeAhead(t *testing.T) {
 }
 
 func TestPasteOfLines(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("echo fir''st\recho sec''ond\r")
 	s.expect("first\r\n")
@@ -452,6 +463,7 @@ func TestPasteOfLines(t *testing.T) {
 }
 
 func TestPager(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("seq 1 1000 | less\r")
 	s.expect("\r\n23\r\n")
@@ -483,6 +495,7 @@ func TestPager(t *testing.T) {
 }
 
 func TestColumnsOnTerminal(t *testing.T) {
+	t.Parallel()
 	dir := write(t, map[string]string{"a": "", "b": "", "c": ""})
 	s := start(t, dir)
 	s.wantLine("ls", "a  b  c")
@@ -492,6 +505,7 @@ func TestColumnsOnTerminal(t *testing.T) {
 // TestHangUp checks that the shell leaves when PID 1 or a lost line says so, and
 // leaves the terminal usable.
 func TestHangUp(t *testing.T) {
+	t.Parallel()
 	s := start(t, t.TempDir())
 	s.send("echo sta''rted; /bin/sleep 100\r")
 	s.expect("started\r\n")

@@ -229,7 +229,7 @@ func (p *pager) readTo(n int) error {
 		}
 		if err == nil || errors.Is(err, bufio.ErrBufferFull) || len(p.partial) > 0 {
 			text := bytes.TrimRight(p.partial, "\r\n")
-			p.lines = append(p.lines, printable(strings.ReplaceAll(string(text), "\t", "        ")))
+			p.lines = append(p.lines, printable(untabbed(string(text))))
 			p.partial = p.partial[:0]
 		}
 		if err == io.EOF {
@@ -239,6 +239,18 @@ func (p *pager) readTo(n int) error {
 		}
 	}
 	return nil
+}
+
+// untabbed replaces tabs by the spaces up to the next stop.
+func untabbed(text string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(text, "\t") {
+		if i > 0 {
+			b.WriteString(strings.Repeat(" ", 8-utf8.RuneCountInString(b.String())%8))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
 }
 
 // height returns how many rows of the screen lines take.

@@ -201,6 +201,7 @@ func TestInterruptions(t *testing.T) {
 	for _, script := range []string{"sleep 100", "while true; do :; done", "cat fifo", "read x <fifo", "tail -f file", "yes() { while :; do echo y; done; }; yes | cat >/dev/null",
 		"/bin/sleep 100", "seq 1 1000000000 >/dev/null", "sleep 100 | cat", "dd if=/dev/zero of=/dev/null", "cat /dev/zero | hexdump -v >/dev/null"} {
 		t.Run(script, func(t *testing.T) {
+			t.Parallel()
 			dir := write(t, map[string]string{"file": "x\n"})
 			if err := exec.Command("mkfifo", filepath.Join(dir, "fifo")).Run(); err != nil {
 				t.Skip("no mkfifo")
