@@ -362,6 +362,9 @@ func (p *ipCommand) route() error {
 	if err != nil {
 		return err
 	}
+	if verb == "del" {
+		r.Scope = netlink.SCOPE_NOWHERE // which the kernel reads as any
+	}
 	change := map[string]func(*netlink.Route) error{"add": netlink.RouteAdd, "del": netlink.RouteDel, "replace": netlink.RouteReplace}[verb]
 	if err := change(r); err != nil {
 		return fmt.Errorf("cannot %s the route to %s: %w", verb, text, err)
