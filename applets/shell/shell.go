@@ -40,7 +40,7 @@ const defaultPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 // help describes the applet itself; the shell's own commands are in table.go.
 func help() applets.Help {
 	return applets.Help{
-		Usage: []string{"ichor shell [-c COMMANDS [NAME [ARG...]]]", "ichor shell SCRIPT [ARG...]"},
+		Usage: []string{"shell [-c COMMANDS [NAME [ARG...]]]", "shell SCRIPT [ARG...]"},
 		About: `A shell with its utilities inside, for finding out what is wrong with a machine.
 Without arguments it is interactive if its input is a terminal, and otherwise
 runs the script it reads. In it, "help" lists the commands, "help NAME" explains
@@ -55,7 +55,7 @@ The interactive shell keeps its history in $HISTFILE, or in
 			"# how large are the folders of /var?",
 			"ichor shell -c 'du -hd1 /var | sort -h'",
 		},
-		Exit: "126 a command cannot be run, 127 there is no such command,\n  130 interrupted, 134 a utility crashed; else that of the last command",
+		Exit: "126 a command cannot\n  be run, 127 there is no such command, 130 interrupted, 134 a utility crashed;\n  else that of the last command",
 	}
 }
 
