@@ -112,7 +112,7 @@ func (b *build) flags(f *pflag.FlagSet) {
 	f.StringVar(&b.Foreign, "foreign", "out/cache/foreign", "`folder` with xfsprogs and its libraries unpacked")
 	f.BoolVar(&b.noDesktop, "no-desktop", false, "leave out modules for desktops and phones")
 	f.IntVar(&b.Level, "level", 19, "how hard zstd tries, 1 to 22; 9 is good enough for trying things out")
-	f.IntVar(&b.Block, "block", 1<<20, "block size of the squashfs in `bytes`")
+	f.IntVar(&b.Block, "block", 1<<18, "block size of the squashfs in `bytes`")
 	f.StringSliceVar(&b.words, "word", nil, "`word` to add to the kernel command line")
 	f.StringVar(&b.diskFile, "disk-file", "", "`file` of the disk image (default: ichor-amd64.raw in the folder of the products)")
 	f.Int64Var(&b.epoch, "epoch", -1, "`seconds` since 1970 to date all files (default: $SOURCE_DATE_EPOCH or 0)")

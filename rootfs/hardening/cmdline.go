@@ -2,8 +2,8 @@
 // advice as this system follows it: the kernel command line and the sysctls.
 //
 // The image build writes the first into the boot loader's configuration; PID 1
-// checks it and applies the second. Settings that are not about protecting the
-// kernel or about its consoles do not belong here.
+// checks it and applies the second. What the command line says of consoles and
+// memory is in its table, too; other sysctls do not belong here.
 package hardening
 
 import (
@@ -43,6 +43,7 @@ var Arguments = []Argument{
 	{"console=ttyS0,115200", Advised, "and on the serial port; the last console is /dev/console"},
 	{"loglevel=6", Advised, "notices and worse on the consoles; all is in the kernel log"},
 	{"printk.devkmsg=on", Advised, "no rate limit on what PID 1 and its services log"},
+	{"rootfstype=ramfs", Advised, "the initramfs may take more than half of a small memory"},
 	{"panic=10", Required, "a panic ends in a reboot, and so in the boot loader's choice of slot"},
 	{"oops=panic", Required, "a kernel that is known to be broken does not go on"},
 	{"init_on_alloc=1", Required, "memory is zeroed when it is handed out: no leaks of what it held"},
