@@ -75,13 +75,26 @@ func (m *machine) system(ctx context.Context) error {
 	m.loader = modules.NewLoader(ix)
 	m.loader.Params = modules.CommandLineParams(m.cmdline)
 	for _, p := range m.phases() {
-		r, err := m.status.run(ctx, p)
-		if err != nil {
+		if err := m.phase(ctx, p); err != nil {
 			return err
 		}
-		m.log.printf(logNotice, "%s", r.summary())
 	}
 	m.announce()
+	return nil
+}
+
+// phasePatience bounds a phase, over and above the wait for a disk.
+const phasePatience = 10 * time.Minute
+
+// phase carries out one phase and says how it went.
+func (m *machine) phase(ctx context.Context, p phase) error {
+	ctx, cancel := context.WithTimeout(ctx, phasePatience+m.args.diskWait)
+	defer cancel()
+	r, err := m.status.run(ctx, p)
+	if err != nil {
+		return err
+	}
+	m.log.printf(logNotice, "%s", r.summary())
 	return nil
 }
 
@@ -264,9 +277,9 @@ func (m *machine) ephemeral(devices map[string]string) func(context.Context) err
 	}
 }
 
-func (m *machine) shellIfEnabled(ctx context.Context) error {
+func (m *machine) shellIfEnabled(context.Context) error {
 	if m.args.shell {
-		m.startShells(ctx)
+		m.startShells()
 	}
 	return nil
 }

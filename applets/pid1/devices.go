@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,10 +50,25 @@ func (m *machine) coldplug(context.Context) error {
 	return nil
 }
 
-// settle waits until the devices that were there have their modules.
-func (m *machine) settle(context.Context) error {
-	m.settled.Wait()
-	m.watchPowerButtons()
+// settlePatience is how long a boot waits for devices that it can do without.
+const settlePatience = 30 * time.Second
+
+// settle waits until the devices that were there have their modules. A driver
+// that hangs over its device must not keep the machine from being ready.
+func (m *machine) settle(ctx context.Context) error {
+	done := make(chan struct{})
+	rpc.Go("settle", func() {
+		m.settled.Wait()
+		m.watchPowerButtons()
+		close(done)
+	})
+	select {
+	case <-done:
+	case <-time.After(settlePatience):
+		m.log.printf(logWarning, "some devices have no driver after %v (the kernel log may tell which), ignoring", settlePatience)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	return nil
 }
 

@@ -78,7 +78,7 @@ func (m *machine) failed(ctx context.Context, err error) {
 	if m.args.shell {
 		m.log.printf(logErr, "the debugging shell is on the console; 'reboot' tries again")
 		m.watchSignals()
-		m.startShells(ctx)
+		m.startShells()
 		return
 	}
 	m.log.printf(logErr, "rebooting in %v; the kernel argument ichor.shell gives a shell instead", m.args.failWait)

@@ -72,7 +72,8 @@ const shellName = "shell"
 const minRun = time.Second
 
 // startShells starts the debugging shell on each terminal that was asked for.
-func (m *machine) startShells(ctx context.Context) {
+func (m *machine) startShells() {
+	ctx := context.Background() // they live as long as the machine, not the phase
 	quietConsole()
 	ttys := m.args.ttys
 	if len(ttys) == 0 {
