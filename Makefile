@@ -11,7 +11,7 @@ package := $(if $(filter generic,$(KERNEL)),linux-image-amd64,linux-image-cloud-
 ichor := out/ichor image
 flags := --kernel $(kernel) --foreign $(foreign) --level $(LEVEL) $(if $(filter generic,$(KERNEL)),--no-desktop)
 
-.PHONY: help deps run test image generate clean FORCE
+.PHONY: help deps run test image bench generate clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
@@ -26,6 +26,10 @@ run: deps out/run/ichor.raw out/vmlinuz ## boot it in QEMU, with the debugging s
 
 test: image ## run all tests, whole boots included
 	go vet ./... && go test -timeout 60m ./...
+
+bench: image ## compare boots, sizes and memory with a floor and with a Debian
+	@scripts/deps.sh debootstrap
+	@cd rootfs/bench && go test -count=1 -timeout 3h -report -kernel $(KERNEL)
 
 generate: ## write the code of the gRPC contracts anew
 	cd rpc && go tool buf generate

@@ -1,6 +1,7 @@
 #!/bin/sh
-# deps.sh: install the Debian packages that building, running and testing need.
-# Says and does nothing when they are all there. Installing takes root.
+# deps.sh [PACKAGE...]: install the Debian packages that building, running and
+# testing need, and those named. Says and does nothing when they are all there.
+# Installing takes root.
 set -eu
 
 packages="
@@ -9,6 +10,7 @@ kmod squashfs-tools zstd xfsprogs faketime
 grub-common grub-pc-bin grub-efi-amd64-bin
 qemu-system-x86 ovmf
 busybox-static cpio dosfstools fdisk gdisk mtools
+$*
 "
 
 # shellcheck disable=SC2086
