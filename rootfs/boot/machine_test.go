@@ -20,10 +20,9 @@ import (
 )
 
 var (
-	soak   = flag.String("soak", "", "run everything, and write the report to this `file`")
-	seed   = flag.Uint64("seed", 1, "what the random choices follow from")
-	out    = flag.String("out", "../../out", "`folder` of the products of make image")
-	kernel = flag.String("kernel", "cloud", "which `kernel` they were made with")
+	soak = flag.String("soak", "", "run everything, and write the report to this `file`")
+	seed = flag.Uint64("seed", 1, "what the random choices follow from")
+	out  = flag.String("out", "../../out", "`folder` of the products of make image")
 )
 
 // How long things may take on a slow machine that has other work to do. They
@@ -75,7 +74,7 @@ func needs(t *testing.T) {
 			missing = append(missing, product(f)+" (make image)")
 		}
 	}
-	for _, p := range []string{"qemu-system-x86_64", "sfdisk", "sgdisk", "losetup", "unsquashfs"} {
+	for _, p := range []string{"qemu-system-x86_64", "sfdisk", "sgdisk", "losetup", "mkfs.xfs", "xfs_repair"} {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = append(missing, p)
 		}
@@ -105,6 +104,21 @@ func command(t *testing.T, name string, args ...string) string {
 	return string(said)
 }
 
+// commandWith runs a program with some input.
+func commandWith(input string, args ...string) ([]byte, error) {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stdin = strings.NewReader(input)
+	return cmd.CombinedOutput()
+}
+
+// column returns a word of a line.
+func column(line string, n int) string {
+	if words := strings.Fields(line); n < len(words) {
+		return words[n]
+	}
+	return ""
+}
+
 // commandJSON runs a program that prints JSON.
 func commandJSON[T any](t *testing.T, name string, args ...string) T {
 	t.Helper()
@@ -117,6 +131,20 @@ func commandJSON[T any](t *testing.T, name string, args ...string) T {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, printed)
 	}
 	return v
+}
+
+// kernelFolder returns the unpacked package that the kernel of the products is
+// from.
+func kernelFolder(t *testing.T) string {
+	t.Helper()
+	files, _ := filepath.Glob(product("cache/kernel-*/boot/vmlinuz-*"))
+	for _, f := range files {
+		if exec.Command("cmp", "-s", f, product("vmlinuz")).Run() == nil {
+			return filepath.Dir(filepath.Dir(f))
+		}
+	}
+	t.Fatalf("no kernel in %s is %s; run make image", product("cache"), product("vmlinuz"))
+	return ""
 }
 
 // images are the disk images that were made so far, by the words on their
@@ -136,7 +164,7 @@ func image(t *testing.T, words ...string) string {
 	key := strings.Join(append([]string{"ichor.shell"}, words...), ",")
 	if images.made[key] == "" {
 		file := filepath.Join(scratch, fmt.Sprintf("image%d.raw", len(images.made)))
-		command(t, product("ichor"), "image", "disk", "--kernel", product("cache/kernel-"+*kernel),
+		command(t, product("ichor"), "image", "disk", "--kernel", kernelFolder(t),
 			"--out", *out, "--word", key, "--disk-file", file)
 		images.made[key] = file
 	}
@@ -216,7 +244,7 @@ func (m *machine) expect(pattern string, timeout time.Duration) []string {
 }
 
 // outcome is what a boot comes to.
-const outcome = `ichor: (?:ready in ([0-9.]+) s|(cannot boot: [^\r\n]*))`
+const outcome = `ichor: (?:ready in ([0-9.]+) s|(cannot boot: [^\r\n]*)\r?\n)`
 
 // ready waits until the machine is ready, and returns after how many seconds of
 // the kernel it was.

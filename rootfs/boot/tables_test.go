@@ -255,8 +255,8 @@ func checkDisk(t *testing.T, disk string, sectorSize int) {
 	t.Helper()
 	device := disk
 	if sectorSize != 512 {
-		device = strings.TrimSpace(command(t, "losetup", "--find", "--show", "--read-only", "--sector-size", fmt.Sprint(sectorSize), disk))
-		defer command(t, "losetup", "--detach", device)
+		device = attach(t, disk, "--sector-size", fmt.Sprint(sectorSize))
+		defer detach(t, device)
 	}
 	info, err := os.Stat(disk)
 	if err != nil {
@@ -277,7 +277,11 @@ func checkDisk(t *testing.T, disk string, sectorSize int) {
 		if have.Name != row.Label || have.Type != row.Type.String() || have.Attrs != attrs {
 			t.Errorf("partition %d is %+v, want row %+v", i+1, have, row)
 		}
-		checkSize(t, row, have.Start*d.SectorSize, have.Size*d.SectorSize, info.Size())
+		start, size := have.Start*d.SectorSize, have.Size*d.SectorSize
+		checkSize(t, row, start, size, info.Size())
+		if row.FS == "xfs" {
+			checkFileSystem(t, disk, row, start, size)
+		}
 	}
 }
 
