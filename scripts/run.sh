@@ -26,7 +26,7 @@ if [ -z "${ACCEL:-}" ]; then
 fi
 case $ACCEL in
 kvm) set -- -accel kvm -cpu host ;;
-tcg) set -- -accel tcg,thread=multi -cpu max ;; # with RDRAND: no wait for entropy
+tcg) set -- -accel tcg,thread=multi -cpu qemu64,+rdrand ;; # no wait for entropy
 *) echo "run.sh: ACCEL=$ACCEL: want kvm or tcg" >&2; exit 2 ;;
 esac
 

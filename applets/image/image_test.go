@@ -49,7 +49,7 @@ func inputs(t *testing.T) string {
 		"binary":                           "binary",
 		"out/.keep":                        "",
 	}
-	for _, m := range []string{"loop", "squashfs", "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "xfs"} {
+	for _, m := range []string{"loop", "squashfs", "virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "xfs", "overlay"} {
 		dep.WriteString("kernel/" + m + ".ko:\n")
 		files[base+"kernel/"+m+".ko"] = m
 	}

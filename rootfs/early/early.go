@@ -36,8 +36,8 @@ type Use int
 const (
 	// ForRoot modules are needed to mount the squashfs.
 	ForRoot Use = iota
-	// ForDisks modules are needed soon after: loading them can start in the
-	// initramfs, beside other work.
+	// ForDisks modules are needed soon after, to find and to mount what is on
+	// disks: loading them starts in the initramfs, beside other work.
 	ForDisks
 )
 
@@ -58,6 +58,7 @@ var Modules = []Module{
 	{"sd_mod", ForDisks},
 	{"nvme", ForDisks},
 	{"xfs", ForDisks},
+	{"overlay", ForDisks},
 }
 
 // Sum returns the XXH64 of what it reads, as 16 hex digits. It finds damage, and

@@ -187,7 +187,7 @@ func (vm *VM) arguments(c Config) ([]string, error) {
 	if c.Accel == "kvm" {
 		args = append(args, "-accel", "kvm", "-cpu", "host")
 	} else {
-		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "max")
+		args = append(args, "-accel", "tcg,thread=multi", "-cpu", "qemu64,+rdrand")
 	}
 	if c.KeepOff {
 		args = append(args, "-no-reboot")
