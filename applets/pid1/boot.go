@@ -153,6 +153,9 @@ func (m *machine) applySysctls(context.Context) error {
 // table.
 func (m *machine) mounts(p mount.Phase, devices map[string]string) func(context.Context) error {
 	return func(ctx context.Context) error {
+		for _, alias := range filesystems(mount.Rows(p)) {
+			m.load(m.loader, alias)
+		}
 		cc, err := m.bus.Dial(ctx, "mount")
 		if err != nil {
 			return err

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"ichor/mount"
 	"ichor/rootfs/modules"
 	"ichor/rpc"
 )
@@ -33,6 +35,7 @@ func (m *machine) coldplug(context.Context) error {
 	if err != nil {
 		return err
 	}
+	aliases = append(filesystems(mount.Table), aliases...)
 	work := make(chan string, len(aliases))
 	for _, a := range aliases {
 		work <- a
@@ -48,6 +51,20 @@ func (m *machine) coldplug(context.Context) error {
 		})
 	}
 	return nil
+}
+
+// filesystems returns the aliases of the modules that rows of the mount table
+// need. The kernel would ask for them by itself, by starting a modprobe for each
+// and waiting for it.
+func filesystems(rows []mount.Row) []string {
+	var aliases []string
+	for _, r := range rows {
+		alias := "fs-" + r.Type
+		if ok, _ := r.Wanted(); ok && r.Type != "" && !slices.Contains(aliases, alias) {
+			aliases = append(aliases, alias)
+		}
+	}
+	return aliases
 }
 
 // settlePatience is how long a boot waits for devices that it can do without.

@@ -11,7 +11,9 @@ package pid1
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
+	"runtime/debug"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
@@ -46,11 +48,29 @@ func Run(ctx context.Context, env *applets.Env, args []string) error {
 		return applets.Usagef("init runs as the first process only; see 'init --help'")
 	}
 	m := newMachine(env)
+	collectLater()
 	if _, err := os.Lstat(early.Squashfs); err == nil {
 		m.live(ctx, m.initramfs)
 	}
 	m.live(ctx, m.system)
 	panic("unreachable: PID 1 must not end")
+}
+
+// bootHeap is how much memory, in bytes, a boot may take before garbage is
+// collected.
+const bootHeap = 48 << 20
+
+// collectLater lets a boot go on without collecting the little garbage that it
+// makes; collectNow ends that.
+func collectLater() {
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(bootHeap)
+}
+
+func collectNow() {
+	debug.SetGCPercent(100)
+	debug.SetMemoryLimit(math.MaxInt64)
+	debug.FreeOSMemory()
 }
 
 func ignoreHelp(err error) error {
@@ -66,6 +86,7 @@ func (m *machine) live(ctx context.Context, life func(context.Context) error) {
 	if err := guarded(life)(ctx); err != nil {
 		m.failed(ctx, err)
 	}
+	collectNow()
 	m.serve(ctx)
 }
 
