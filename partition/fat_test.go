@@ -2,13 +2,9 @@ package partition
 
 import (
 	"bytes"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // fatFiles is a little of everything: nested and empty folders, an empty file,
@@ -103,32 +99,6 @@ func TestFATRefuses(t *testing.T) {
 	} {
 		if err := FormatFAT(c.dev, c.o); err == nil {
 			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
-func TestFATByKernel(t *testing.T) {
-	needRoot(t)
-	filesystems, err := os.ReadFile("/proc/filesystems")
-	if err != nil || !strings.Contains(string(filesystems), "\tvfat\n") {
-		t.Skip("this kernel has no vfat")
-	}
-	if !privateMounts(t) {
-		return
-	}
-	for _, sector := range []int{512, 4096} {
-		dev, dir := loopDevice(t, fatImage(t, 4096), sector), t.TempDir()
-		if err := unix.Mount(dev, dir, "vfat", unix.MS_RDONLY, ""); err != nil {
-			t.Fatal(err)
-		}
-		for name, want := range fatFiles() {
-			got, err := os.ReadFile(filepath.Join(dir, name))
-			if !strings.HasSuffix(name, "/") && (err != nil || !bytes.Equal(got, want)) {
-				t.Errorf("%s differs: %v", name, err)
-			}
-		}
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Fatal(err)
 		}
 	}
 }

@@ -30,6 +30,7 @@ func TestSystem(t *testing.T) {
 			m.checkTables(firmware)
 			m.checkWritten(before)
 			m.checkRecovery()
+			m.checkESP()
 			m.powerOff()
 			checkDisk(t, disk, 512)
 			ids = append(ids, before.id)
