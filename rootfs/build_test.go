@@ -225,3 +225,32 @@ func TestUnixMode(t *testing.T) {
 		}
 	}
 }
+
+// TestDesktopFolders looks the folders up in Debian's kernel for real hardware,
+// when that was fetched.
+func TestDesktopFolders(t *testing.T) {
+	found, _ := filepath.Glob("../out/cache/kernel-generic/lib/modules/*/kernel")
+	if len(found) == 0 {
+		t.Skip("no generic kernel under out/cache: make image KERNEL=generic fetches it")
+	}
+	for _, f := range DesktopFolders {
+		if _, err := os.Stat(filepath.Join(found[0], f)); err != nil {
+			t.Error(err)
+		}
+	}
+	tree, err := NewTree(Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tree.allModules("../out/cache/kernel-generic", DesktopFolders); err != nil {
+		t.Fatal(err)
+	}
+	release := filepath.Base(filepath.Dir(found[0]))
+	for _, name := range []string{"fs/xfs/xfs.ko", "drivers/ata/ahci.ko", "drivers/nvme/host/nvme.ko", "drivers/usb/storage/usb-storage.ko",
+		"drivers/hid/usbhid/usbhid.ko", "drivers/net/ethernet/intel/ixgbe/ixgbe.ko", "drivers/net/wireguard/wireguard.ko", "drivers/watchdog/iTCO_wdt.ko"} {
+		p := "/usr/lib/modules/" + release + "/kernel/" + name
+		if _, ok := tree.Find(p); !ok {
+			t.Errorf("a server lacks %s", p)
+		}
+	}
+}

@@ -80,5 +80,5 @@ var DesktopFolders = []string{
 	"drivers/net/ieee802154", "drivers/net/plip", "drivers/net/slip", "drivers/net/wireless", "drivers/net/wwan",
 	"net/6lowpan", "net/appletalk", "net/atm", "net/ax25", "net/batman-adv", "net/bluetooth", "net/can",
 	"net/ieee802154", "net/lapb", "net/mac80211", "net/mac802154", "net/netrom", "net/nfc", "net/phonet",
-	"net/rose", "net/wireless", "net/x25",
+	"net/rose", "net/wireless",
 }
