@@ -11,7 +11,7 @@ package := $(if $(filter generic,$(KERNEL)),linux-image-amd64,linux-image-cloud-
 ichor := out/ichor image
 flags := --kernel $(kernel) --foreign $(foreign) --level $(LEVEL) $(if $(filter generic,$(KERNEL)),--no-desktop)
 
-.PHONY: help deps run test image bench generate clean FORCE
+.PHONY: help deps run test soak image bench generate clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## show this help
@@ -25,7 +25,11 @@ run: deps out/run/ichor.raw out/vmlinuz ## boot it in QEMU, with the debugging s
 	@scripts/run.sh out/run/ichor.raw
 
 test: image ## run all tests, whole boots included
-	go vet ./... && go test -timeout 60m ./...
+	go vet ./... && scripts/private.sh go test -timeout 60m ./...
+
+SEED ?= $(shell date +%s)
+soak: image ## boot on all hardware and cut the power a hundred times: writes docs/soak.md
+	scripts/private.sh go test -v -count=1 -timeout 24h ./rootfs/boot -seed $(SEED) -soak $(CURDIR)/docs/soak.md
 
 bench: image ## compare boots, sizes and memory with a floor and with a Debian
 	@scripts/deps.sh debootstrap

@@ -9,7 +9,7 @@ ca-certificates
 kmod squashfs-tools zstd xfsprogs faketime
 grub-common grub-pc-bin grub-efi-amd64-bin
 qemu-system-x86 ovmf
-busybox-static cpio dosfstools fdisk gdisk mtools
+bsdextrautils busybox-static cpio dosfstools fdisk gdisk less mtools
 $*
 "
 
