@@ -215,6 +215,7 @@ func start(t *testing.T, c qemu.Config) *machine {
 func (m *machine) close() {
 	m.Close()
 	if m.t.Failed() {
+		recordFailure(m.t)
 		m.t.Logf("the end of the console:\n%s", m.Tail(60))
 	}
 }

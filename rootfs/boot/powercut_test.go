@@ -13,12 +13,19 @@ import (
 	"ichor/rootfs/qemu"
 )
 
-// cuts is how many power cuts there are of first boots, and of later ones.
-func cuts() int {
+// How many power cuts there are of first boots, of later ones, and how many
+// disks that lose writes.
+const (
+	cutsInSoak, cuts = 50, 4
+	lostInSoak, lost = 50, 2
+)
+
+// either is the number for a soak run or that for the sample.
+func either(inSoak, sample int) int {
 	if *soak != "" {
-		return 50
+		return inSoak
 	}
-	return 4
+	return sample
 }
 
 // afterReady is how long after it is ready a machine may still be cut off.
@@ -37,7 +44,7 @@ func hardwareFor(r *rand.Rand) hardware {
 func TestPowerCutFirstBoot(t *testing.T) {
 	r := random(t)
 	span := timeToReady(t, image(t))
-	for i := range cuts() {
+	for i := range either(cutsInSoak, cuts) {
 		t.Run(strconv.Itoa(i+1), func(t *testing.T) {
 			h := hardwareFor(r)
 			disk := newDisk(t, image(t), h.size*partition.GiB)
@@ -57,7 +64,7 @@ func TestPowerCut(t *testing.T) {
 	disk := installedDisk(t)
 	span := timeToReady(t, installed())
 	synced := 0
-	for i := range cuts() {
+	for i := range either(cutsInSoak, cuts) {
 		ok := t.Run(strconv.Itoa(i+1), func(t *testing.T) {
 			h.firmware = []qemu.Firmware{qemu.BIOS, qemu.UEFI}[r.IntN(2)]
 			h.sector = 512
@@ -92,7 +99,7 @@ const kernelStarts = `Linux version`
 // of the kernel.
 func timeToReady(t *testing.T, image string) time.Duration {
 	t.Helper()
-	m := start(t, onDisk(qemu.BIOS, newDisk(t, image, 0)))
+	m := startDirect(t, at(0, 0, 1, 0), newDisk(t, image, 0))
 	defer m.Kill()
 	m.expect(kernelStarts, bootTime)
 	begin := time.Now()
@@ -100,10 +107,19 @@ func timeToReady(t *testing.T, image string) time.Duration {
 	return time.Since(begin)
 }
 
+// startDirect boots a machine's disk without its firmware, which writes nothing
+// and takes its time.
+func startDirect(t *testing.T, h hardware, disk string) *machine {
+	t.Helper()
+	c := direct("ichor.shell")
+	c.Memory, c.Disks = h.memory, h.config(disk).Disks
+	return start(t, c)
+}
+
 // cutAt boots a disk, cuts the power, and returns what was said last.
 func cutAt(t *testing.T, h hardware, disk string, after time.Duration) string {
 	t.Helper()
-	m := start(t, h.config(disk))
+	m := startDirect(t, h, disk)
 	m.expect(kernelStarts, bootTime)
 	time.Sleep(after)
 	m.Kill()
@@ -129,7 +145,7 @@ var loaded = []string{"/var/load", "/opt/load", "/system/state/load"}
 // and cuts the power. It returns the number up to which they were synced.
 func cutUnderLoad(t *testing.T, h hardware, disk string, done int, after time.Duration) int {
 	t.Helper()
-	m := start(t, h.config(disk)).boot()
+	m := startDirect(t, h, disk).boot()
 	folders := strings.Join(loaded, " ")
 	load := fmt.Sprintf(`mkdir -p %s; sync; i=%d; while true; do i=$((i+1)); for d in %s; do echo $d $i > $d/$i; echo $i > $d/new; mv $d/new $d/last; done; head -c 300K /dev/urandom > /var/load/noise; sync; echo syn"ced"-$i; done`,
 		folders, done, folders)
