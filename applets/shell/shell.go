@@ -137,9 +137,15 @@ func (s *shell) runScript(ctx context.Context, script io.Reader, name string, ar
 	}
 	s.runner = runner
 	if piped {
-		return exitError(s.interpretStream(ctx, runner, script))
+		err = s.interpretStream(ctx, runner, script)
+	} else {
+		err = s.interpret(ctx, runner, script, name)
 	}
-	return exitError(s.interpret(ctx, runner, script, name))
+	if err == nil {
+		// The last command of a pipe may well end when the first is interrupted.
+		err = ctx.Err()
+	}
+	return exitError(err)
 }
 
 // interpret parses and runs a whole script.
