@@ -327,7 +327,7 @@ func (m *machine) checkProcesses() {
 // talk to.
 func (m *machine) checkSockets() {
 	m.t.Helper()
-	if have := m.run(`cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null | grep -v local_address; cut -c 54- /proc/net/unix | grep '[/@]'; true`); have != "" {
+	if have := m.run(`cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 2>/dev/null | grep -v local_address; grep '[/@]' /proc/net/unix; true`); have != "" {
 		m.t.Errorf("there are sockets with a name: %s", have)
 	}
 }
