@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	"ichor/rootfs"
@@ -56,6 +57,33 @@ func makeFloor(file string) error {
 		return fmt.Errorf("cannot make the floor: %w", err)
 	}
 	return writeArchive(file, t)
+}
+
+func TestFloor(t *testing.T) {
+	for _, tool := range []string{busybox, "cpio"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "floor.cpio")
+	if err := makeFloor(file); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	list := exec.Command("cpio", "-t", "--quiet")
+	list.Stdin = f
+	said, err := list.Output()
+	want := "bin bin/busybox dev dev/console init proc"
+	if got := strings.Join(strings.Fields(string(said)), " "); err != nil || got != want {
+		t.Errorf("the floor holds %q, %v; want %q", got, err, want)
+	}
 }
 
 // The Debian to compare with: what debootstrap calls a minimal one, systemd as
