@@ -44,6 +44,7 @@ var Arguments = []Argument{
 	{"loglevel=6", Advised, "notices and worse on the consoles; all is in the kernel log"},
 	{"printk.devkmsg=on", Advised, "no rate limit on what PID 1 and its services log"},
 	{"rootfstype=ramfs", Advised, "the initramfs may take more than half of a small memory"},
+	{"no_timer_check", Advised, "the timer works; on a busy host the check of it can panic all the same"},
 	{"panic=10", Required, "a panic ends in a reboot, and so in the boot loader's choice of slot"},
 	{"oops=panic", Required, "a kernel that is known to be broken does not go on"},
 	{"init_on_alloc=1", Required, "memory is zeroed when it is handed out: no leaks of what it held"},
