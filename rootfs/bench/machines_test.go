@@ -91,7 +91,6 @@ func TestFloor(t *testing.T) {
 const (
 	debianSuite    = "bookworm"
 	debianPackages = "systemd-sysv,udev,kmod"
-	defaultMirror  = "http://deb.debian.org/debian"
 )
 
 // debianInit mounts the squashfs with a tmpfs over it.
@@ -154,7 +153,7 @@ func buildDebian(scratch, kernel, file string) error {
 	root, squashfs := filepath.Join(scratch, "root"), filepath.Join(scratch, "debian.sqsh")
 	units := filepath.Join(root, "etc/systemd/system")
 	wants := filepath.Join(units, "multi-user.target.wants")
-	err := command("debootstrap", "--variant=minbase", "--include="+debianPackages, debianSuite, root, mirror())
+	err := command("debootstrap", append([]string{"--variant=minbase", "--include=" + debianPackages, debianSuite, root}, mirror()...)...)
 	for _, step := range []func() error{
 		func() error { return os.WriteFile(filepath.Join(root, "etc/bench-ready"), []byte(debianReady), 0o644) },
 		func() error { return os.WriteFile(filepath.Join(units, "bench.service"), []byte(debianUnit), 0o644) },
@@ -219,15 +218,16 @@ func debianModules(kernel string) ([]modules.Module, *modules.Index, error) {
 	return list, ix, err
 }
 
-// mirror is where this machine gets its own Debian from.
-func mirror() string {
+// mirror is where this machine gets its own Debian from, as an argument of
+// debootstrap; if there is no telling it is for debootstrap to know.
+func mirror() []string {
 	said, _ := exec.Command("apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Identifier: Packages").Output()
 	for line := range strings.Lines(string(said)) {
 		if f := strings.Fields(line); len(f) == 3 && f[1] == debianSuite && f[2] == "main" {
-			return f[0]
+			return f[:1]
 		}
 	}
-	return defaultMirror
+	return nil
 }
 
 // command runs a program; the error has the end of what it said.
